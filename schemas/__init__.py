@@ -1,0 +1,1 @@
+"""What the data looks like: Arrow schemas, typed records, jurisdictions and orders as data."""
