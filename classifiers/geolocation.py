@@ -52,11 +52,11 @@ def locate_coordinates(latitude: pa.Array, longitude: pa.Array) -> Signal:
 
 
 def _is_valid(column: pa.Array) -> npt.NDArray[np.bool_]:
-    return column.is_valid().to_numpy(zero_copy_only=False)
+    return np.asarray(column.is_valid(), np.bool_)
 
 
 def _numbers(column: pa.Array) -> npt.NDArray[np.float64]:
-    return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.asarray(column.cast(pa.float64()), np.float64)
 
 
 def _countries(points: npt.NDArray[np.int64]) -> npt.NDArray[np.int16]:
