@@ -10,7 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.text import string_buffers
+
 Hashes = npt.NDArray[np.uint64]
+Words = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 _FIRST_KEY = np.array([0x6C65746865206973, 0x2061207269766572], np.uint64)
 _SECOND_KEY = np.array([0x6F6620666F726765, 0x7466756C6E657373], np.uint64)
@@ -22,12 +25,10 @@ def hash_strings(values: pa.Array, *, second: bool = False, seed: int = 0) -> Ha
     A null hashes like the empty string: tell them apart by the validity, if it matters. `second` uses another key, so
     that the two hashes together are 128 bits wide; `seed` separates uses that must not agree with each other.
     """
-    wide = values.cast(pa.large_binary())
-    offsets = np.frombuffer(wide.buffers()[1], np.int64, len(wide) + 1, wide.offset * 8) if len(wide) else np.zeros(1, np.int64)
-    content = wide.buffers()[2]
-    data = np.frombuffer(content, np.uint8) if content is not None and content.size else np.zeros(1, np.uint8)
+    offsets, data = string_buffers(values.cast(pa.large_binary()))
     key = _SECOND_KEY if second else _FIRST_KEY
-    return _siphash_rows(data, offsets, key[0] ^ np.uint64(seed), key[1])
+    hashes: Hashes = _siphash_rows(data, offsets, key[0] ^ np.uint64(seed), key[1])
+    return hashes
 
 
 @numba.njit(nogil=True, cache=True)
@@ -36,7 +37,9 @@ def _rotate(word: np.uint64, bits: int) -> np.uint64:
 
 
 @numba.njit(nogil=True, cache=True)
-def _round(v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+def _round(
+    v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     v0 += v1
     v2 += v3
     v1 = _rotate(v1, 13) ^ v0

@@ -1,0 +1,47 @@
+# `make run` and `make test` set everything up by themselves; nothing else is needed but Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO ?= demo
+SUBJECTS ?= 2000
+export OPENBLAS_NUM_THREADS = 1
+
+.PHONY: setup run test test-all lint typecheck bench evaluation clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "lethe needs Python 3.11 or newer; say which with: make PYTHON=/path/to/python3"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench,dev]'
+	touch $@
+
+run: setup
+	test -f $(DEMO)/job.toml || $(BIN)/lethe demo $(DEMO) --subjects $(SUBJECTS)
+	$(BIN)/lethe run $(DEMO)/job.toml --execute
+
+test: setup
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: setup
+	$(BIN)/pytest -n 2
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: setup
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/score.py
+	$(BIN)/python benchmarks/purge.py
+
+evaluation: setup
+	$(BIN)/python benchmarks/evaluate.py
+
+clean:
+	rm -rf $(DEMO) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Beam pipelines: descriptors move, heavy data stays in files; logic lives in plain functions."""

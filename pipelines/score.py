@@ -1,0 +1,301 @@
+"""Score: image records in, one row per subject and jurisdiction out.
+
+    records ─ ReadUnits ─┬─ evidence, by subject ──────────────┬─ ScoreShards ─ scores, placements, quarantine
+                         └─ ids, by id ─ CompareIds ─ findings ┘
+
+Elements are descriptors: units, pointers into spill files, reports. Every function below also works without Beam.
+
+Counters (namespace `lethe`): `records_read`, `records_scored`, `records_quarantined`.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.metrics import Metrics
+
+from classifiers.gather import SignalSources, gather_evidence
+from classifiers.model import load_model
+from classifiers.residence import score_subjects
+from classifiers.tiers import assign_tiers
+from pipelines.findings import FINDINGS, IDS, apply_findings, column, compare_ids, list_ids
+from pipelines.inventory import Inventory, Unit, read_unit
+from pipelines.ledger import Ledger
+from pipelines.spill import Pointer, SpillWriter, read_spill, shard_of
+from schemas.evidence import EVIDENCE
+from schemas.files import replacing
+from schemas.hashing import hash_strings
+from schemas.job import Job
+from schemas.quarantine import QUARANTINE, Fault
+from schemas.scores import PLACEMENTS, SCORES
+
+BATCH_ROWS = 32_768
+SHARD_ROWS = 100_000
+
+Grouped = tuple[int, Mapping[str, Iterable[Any]]]
+
+
+@dataclass(frozen=True)
+class ScoreWork:
+    """What every worker of the stage needs to know; small, and sent once."""
+
+    job: Job
+    territories: Mapping[str, tuple[str, ...]]
+    records: int
+    """How many records the input has."""
+    folder: Path
+    """Work folder of this run; `inventory.json` in it lists the input."""
+
+    @property
+    def inventory(self) -> Inventory:
+        """The files to read, loaded once a process."""
+        return _load_inventory(self.folder / "inventory.json")
+
+    @property
+    def shard_count(self) -> int:
+        """Into how many shards subjects are cut: grows with the input, so that the memory of a worker does not."""
+        return max(1, -(-self.records // SHARD_ROWS))
+
+    @property
+    def units(self) -> Ledger:
+        """Units that were read."""
+        return Ledger(self.folder / "units")
+
+    @property
+    def shards(self) -> Ledger:
+        """Shards that were scored."""
+        return Ledger(self.folder / "shards")
+
+    def sources(self) -> SignalSources:
+        """The signals' models and databases."""
+        signals = self.job.signals
+        return SignalSources.load(
+            signals.language,
+            self.job.path(signals.geoip) if signals.geoip else None,
+            self.job.path(signals.anonymous_ip) if signals.anonymous_ip else None,
+        )
+
+    def model_path(self) -> Path | None:
+        """The model that the job names, None for the one that ships."""
+        return self.job.path(self.job.model.path) if self.job.model.path else None
+
+    def output(self, kind: str, shard: int) -> Path:
+        """Where a shard's `scores`, `quarantine` or `placements` go."""
+        folder = self.folder if kind == "placements" else self.job.out
+        return folder / kind / f"part-{shard:05d}.parquet"
+
+
+@functools.cache
+def _load_inventory(file: Path) -> Inventory:
+    return Inventory.load(file)
+
+
+class ScoreRecords(beam.PTransform):
+    """PCollection[None], one element → PCollection[dict], one report per shard: records scored and quarantined."""
+
+    def __init__(self, work: ScoreWork) -> None:
+        self.work = work
+
+    def expand(self, start: beam.PCollection) -> beam.PCollection:
+        """List, read, compare, score."""
+        units = start | "ListUnits" >> beam.FlatMap(list_units, self.work) | beam.Reshuffle()
+        read = units | "ReadUnits" >> beam.ParDo(ReadUnit(self.work)).with_outputs("ids", main="evidence")
+        findings = (
+            read.ids | "GroupIds" >> beam.GroupByKey() | "CompareIds" >> beam.FlatMapTuple(find_in_shard, self.work)
+        )
+        shards = {"evidence": read.evidence, "findings": findings} | "GroupSubjects" >> beam.CoGroupByKey()
+        return shards | "ScoreShards" >> beam.ParDo(ScoreShard(self.work))
+
+
+class ReadUnit(beam.DoFn):
+    """Unit → (subject shard, Pointer) on the main output, (id shard, Pointer) on `ids`."""
+
+    def __init__(self, work: ScoreWork) -> None:
+        self.work = work
+        self.records_read = Metrics.counter("lethe", "records_read")
+
+    def setup(self) -> None:
+        """Load models and databases, once a process."""
+        pa.set_cpu_count(1)
+        self.sources = self.work.sources()
+
+    def process(self, unit: Unit) -> Iterator[Any]:
+        """Read one unit, unless it was read before."""
+        report = self.work.units.find(str(unit.index)) or extract_unit(unit, self.work, self.sources)
+        self.records_read.inc(unit.rows)
+        for shard, path, batches in report["evidence"]:
+            yield shard, Pointer(path, tuple(batches))
+        for shard, path, batches in report["ids"]:
+            yield beam.pvalue.TaggedOutput("ids", (shard, Pointer(path, tuple(batches))))
+
+
+class ScoreShard(beam.DoFn):
+    """(shard, {"evidence": pointers, "findings": packed findings}) → the shard's report."""
+
+    def __init__(self, work: ScoreWork) -> None:
+        self.work = work
+        self.scored = Metrics.counter("lethe", "records_scored")
+        self.quarantined = Metrics.counter("lethe", "records_quarantined")
+
+    def process(self, element: Grouped) -> Iterator[dict[str, Any]]:
+        """Score one shard, unless it was scored before."""
+        shard, grouped = element
+        report = self.work.shards.find(str(shard)) or score_shard(
+            shard, list(grouped["evidence"]), list(grouped["findings"]), self.work
+        )
+        self.scored.inc(report["scored"])
+        self.quarantined.inc(report["quarantined"])
+        yield report
+
+
+def list_units(start: object, work: ScoreWork) -> Iterator[Unit]:
+    """The units of the input; listed by a worker, so that the job graph stays small."""
+    del start
+    return work.inventory.units()
+
+
+def extract_unit(unit: Unit, work: ScoreWork, sources: SignalSources) -> dict[str, Any]:
+    """Read one unit and spill its evidence by subject and its ids by id; returns the pointers, and enters them."""
+    shards = work.shard_count
+    name = f"{unit.index:07d}.arrow"
+    with (
+        SpillWriter(work.folder / "spill" / "evidence" / name, EVIDENCE) as evidence_spill,
+        SpillWriter(work.folder / "spill" / "ids" / name, IDS) as ids_spill,
+    ):
+        for evidence in unit_evidence(unit, work, sources):
+            subjects = hash_strings(evidence.column("subject_id").combine_chunks())
+            ids = list_ids(evidence, subjects)
+            evidence_spill.write(evidence, shard_of(subjects, shards))
+            ids_spill.write(ids, shard_of(column(ids, "first"), shards))
+    return work.units.enter(
+        str(unit.index),
+        {
+            "rows": unit.rows,
+            "evidence": [(shard, *pointer) for shard, pointer in evidence_spill.pointers().items()],
+            "ids": [(shard, *pointer) for shard, pointer in ids_spill.pointers().items()],
+        },
+    )
+
+
+def unit_evidence(unit: Unit, work: ScoreWork, sources: SignalSources) -> Iterator[pa.Table]:
+    """The evidence of one unit, batch by batch; rows that cannot be decoded are there too, with their fault."""
+    row = unit.first_row
+    stop = row + unit.rows
+    try:
+        for batch in read_unit(work.inventory.root, unit, work.job.records.columns, BATCH_ROWS):
+            yield gather_evidence(batch, unit.index, np.arange(row, row + len(batch)), sources)
+            row += len(batch)
+    except (OSError, pa.ArrowException):
+        yield unreadable_rows(unit.index, row, stop)
+
+
+def unreadable_rows(unit: int, first: int, stop: int) -> pa.Table:
+    """Rows of `EVIDENCE` for records of which only the position is known."""
+    n = stop - first
+    known = {
+        "unit": np.full(n, unit, np.int32),
+        "row": np.arange(first, stop),
+        "subject_id": pa.array([f"unreadable:{unit}"] * n, pa.large_string()),
+        "fault": np.full(n, Fault.UNREADABLE_ROW_GROUP, np.uint8),
+    }
+    arrays = [
+        pa.array(known[field.name], field.type)
+        if field.name in known
+        else pa.nulls(n, field.type)
+        if field.nullable
+        else pa.array(np.zeros(n), field.type)
+        for field in EVIDENCE
+    ]
+    return pa.Table.from_arrays(arrays, schema=EVIDENCE)
+
+
+def find_in_shard(shard: int, pointers: Iterable[Pointer], work: ScoreWork) -> Iterator[tuple[int, bytes]]:
+    """(id shard, pointers) → (subject shard, packed `FINDINGS`) for every subject shard something was found about."""
+    del shard
+    findings = compare_ids(read_spill(pointers, IDS), work.job.signals.switchboard_subjects)
+    of_shard = shard_of(column(findings, "subject"), work.shard_count)
+    for subject_shard in np.unique(of_shard):
+        rows = findings.filter(pa.array(of_shard == subject_shard)).combine_chunks()
+        yield int(subject_shard), pack(rows)
+
+
+def pack(table: pa.Table) -> bytes:
+    """A small table as the bytes of an IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def unpack(packed: Iterable[bytes], schema: pa.Schema) -> pa.Table:
+    """The rows of several packed tables."""
+    return pa.concat_tables([schema.empty_table(), *(pa.ipc.open_stream(part).read_all() for part in packed)])
+
+
+def score_shard(shard: int, pointers: list[Pointer], packed: list[bytes], work: ScoreWork) -> dict[str, Any]:
+    """Score the subjects of one shard; writes its scores, placements and quarantine, and enters the report."""
+    evidence = read_spill(pointers, EVIDENCE).sort_by([("unit", "ascending"), ("row", "ascending")])
+    evidence = apply_findings(evidence, unpack(packed, FINDINGS))
+    usable = column(evidence, "fault") == Fault.NONE
+    records, faulty = evidence.filter(pa.array(usable)), evidence.filter(pa.array(~usable))
+
+    scores = decide(score_subjects(records, load_model(work.model_path()), work.territories), faulty, work.job)
+    placements = records.select(PLACEMENTS.names).sort_by([("subject_id", "ascending"), ("record_id", "ascending")])
+    write_part(work.output("scores", shard), scores, SCORES)
+    write_part(work.output("placements", shard), placements, PLACEMENTS)
+    if len(faulty):
+        write_part(work.output("quarantine", shard), quarantine_rows(faulty, work.inventory), QUARANTINE)
+    reasons = pc.value_counts(pa.array([Fault(code).reason for code in column(faulty, "fault")], pa.string()))
+    return work.shards.enter(
+        str(shard),
+        {
+            "shard": shard,
+            "scored": len(records),
+            "quarantined": len(faulty),
+            "reasons": {item["values"]: item["counts"] for item in reasons.to_pylist()},
+            "subjects": len(scores) // len(work.territories),
+        },
+    )
+
+
+def decide(scores: pa.Table, faulty: pa.Table, job: Job) -> pa.Table:
+    """Scores with their tier. A subject of which a record could not be used is never quietly kept: it is reviewed."""
+    policy = job.policy
+    tiers = assign_tiers(
+        scores.column("probability"),
+        scores.column("evidence_class"),
+        policy.erase_at,
+        policy.review_at,
+        policy.insufficient_evidence,
+    )
+    incomplete = pc.is_in(scores.column("subject_id"), pc.unique(faulty.column("subject_id")))
+    reviewed = pc.if_else(pc.and_(incomplete, pc.equal(tiers, "keep")), "review", tiers)
+    return scores.append_column("tier", reviewed).select(SCORES.names)
+
+
+def quarantine_rows(faulty: pa.Table, inventory: Inventory) -> pa.Table:
+    """Rows of `QUARANTINE` for records that cannot be used."""
+    files = np.array([unit.file for unit in inventory.units()], dtype=object)
+    faults = [Fault(code).reason for code in column(faulty, "fault")]
+    return pa.table(
+        {
+            **{name: faulty.column(name) for name in ("record_id", "face_id", "subject_id")},
+            "stage": pa.array(["score"] * len(faulty)),
+            "reason": pa.array(faults, pa.string()),
+            "file": pa.array(files[column(faulty, "unit")], pa.string()),
+            "row": faulty.column("row"),
+        }
+    )
+
+
+def write_part(path: Path, table: pa.Table, schema: pa.Schema) -> None:
+    """Write one part of an output, replaced atomically, with exactly `schema`."""
+    with replacing(path) as aside:
+        pq.write_table(table.select(schema.names).cast(schema), aside, compression="zstd")
