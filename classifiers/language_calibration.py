@@ -1,0 +1,98 @@
+"""From the raw scores of a detector to probabilities that mean what they say.
+
+A naive Bayes score counts overlapping n-grams as if each were news, so its exponential is far too sure of itself, the
+more the longer the text. Dividing by `scale · length ** power` makes it honest: temperature scaling (Guo et al. 2017,
+"On Calibration of Modern Neural Networks") with a temperature that grows with the length.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from schemas.countries import LANGUAGES, NONE, language_index
+from schemas.errors import LetheError
+
+NO_LANGUAGE = len(LANGUAGES)
+"""The last of the `len(LANGUAGES) + 1` columns here: a text that is in no language (ISO 639 `zxx`)."""
+
+
+class Temperature(NamedTuple):
+    """Scores of a text are divided by `scale · length ** power`.
+
+    `unknown` is the log-probability given to languages that a detector has no score for.
+    """
+
+    scale: float
+    power: float
+    unknown: float = -np.inf
+
+
+def language_columns(labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """The index into `LANGUAGES` of each label of a detector, shape `(len(labels),)`; several may share one."""
+    columns = [NO_LANGUAGE if label == "zxx" else language_index(label) for label in labels]
+    unknown = [label for label, column in zip(labels, columns, strict=True) if column == NONE]
+    if unknown:
+        raise LetheError(
+            f"the installed language detector names languages that lethe does not know: {', '.join(unknown)}. "
+            "Install the versions of langdetect and py3langid that pyproject.toml allows."
+        )
+    return np.array(columns, np.int64)
+
+
+def log_probabilities(
+    scores: npt.NDArray[np.float32],
+    columns: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int32],
+    temperature: Temperature,
+) -> npt.NDArray[np.float32]:
+    """Scores of n texts, `(n, labels)`, as log-probabilities, `(n, NO_LANGUAGE + 1)`.
+
+    `columns` says which language a label is; of several labels for one language the best counts. `lengths`, `(n,)`, is
+    in the unit that the temperature was fitted with.
+    """
+    log_p: npt.NDArray[np.float32] = _log_rows(scores, columns, lengths, NO_LANGUAGE + 1, *temperature)
+    return log_p
+
+
+@numba.njit(nogil=True, cache=True)
+def _log_rows(
+    scores: npt.NDArray[np.float32],
+    columns: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int32],
+    width: int,
+    scale: float,
+    power: float,
+    unknown: float,
+) -> npt.NDArray[np.float32]:
+    out = np.full((len(scores), width), -np.inf, np.float32)
+    for i in range(len(scores)):
+        row = out[i]
+        divisor = np.float32(scale * max(lengths[i], 1) ** power)
+        for label in range(len(columns)):
+            row[columns[label]] = max(row[columns[label]], scores[i, label] / divisor)
+        top = np.max(row)
+        total = np.float32(0.0)
+        for score in row:
+            if score > -np.inf:
+                total += np.exp(score - top)
+        log_total = top + np.log(total)
+        for language in range(width):
+            row[language] = row[language] - log_total if row[language] > -np.inf else np.float32(unknown)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Probabilities that are proportional to exp(logits), each row by itself; shape as given, `(n, languages)`."""
+    out = np.empty_like(logits)
+    for i in range(len(logits)):
+        top = np.max(logits[i])
+        total = np.float32(0.0)
+        for language in range(logits.shape[1]):
+            out[i, language] = np.exp(logits[i, language] - top)
+            total += out[i, language]
+        for language in range(logits.shape[1]):
+            out[i, language] /= total
+    return out
