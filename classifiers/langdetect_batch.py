@@ -3,7 +3,7 @@
 langdetect (a port of Nakatani Shuyo's language-detection) is a naive Bayes model over character 1-, 2- and 3-grams. Its
 implementation draws n-grams at random until one language wins, which takes milliseconds a text and gives
 answers that change with the seed. Here its profiles are used as they are, on exactly the n-grams that it would draw
-from, but each is counted once: the sum of log P(n-gram | language), always the same and some 300 times faster.
+from, but each is counted once: the sum of log P(n-gram | language), always the same and hundreds of times faster.
 """
 
 from typing import NamedTuple
