@@ -1,0 +1,1 @@
+"""The `lethe` command, the job it runs, and the demo: everything that a person or an engine starts."""
