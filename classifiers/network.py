@@ -90,6 +90,7 @@ class NetworkDatabase:
 
         Raises:
             InputError: a file is missing, is no MaxMind DB, or does not hold what it is opened for.
+
         """
         metadata, places = _read(path, _place)
         if not (places.country != NONE).any():
@@ -171,13 +172,10 @@ def _read(path: Path, meaning: Callable[[Record], Answer]) -> tuple[Metadata, An
         with maxminddb.open_database(path) as reader:
             collect = functools.partial(_collect, reader, meaning)
             cached = path.stat().st_size >= _CACHED_SIZE
-            return reader.metadata(), _through_cache(
-                _cache_file(path, meaning), collect
-            ) if cached else collect()
+            return reader.metadata(), _through_cache(_cache_file(path, meaning), collect) if cached else collect()
     except (OSError, UnicodeDecodeError, maxminddb.InvalidDatabaseError) as error:
         raise InputError(
-            f"{path} cannot be read as a MaxMind DB ({error}); fetch it again, or name another .mmdb "
-            "file in [signals]"
+            f"{path} cannot be read as a MaxMind DB ({error}); fetch it again, or name another .mmdb file in [signals]"
         ) from error
 
 
@@ -229,7 +227,5 @@ def _through_cache(file: Path, collect: Callable[[], Answers]) -> Answers:
         with replacing(file) as aside, aside.open("wb") as out:
             np.savez(out, high=edges.high, low=edges.low, country=country, level=level)
     except OSError as error:
-        _log.warning(
-            "the networks cannot be kept in %s (%s) and will be read again next time", file.parent, error
-        )
+        _log.warning("the networks cannot be kept in %s (%s) and will be read again next time", file.parent, error)
     return answers
