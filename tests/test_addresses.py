@@ -77,9 +77,7 @@ def any_text() -> st.SearchStrategy[str | None]:
 @given(st.lists(any_text(), max_size=30))
 def test_parses_what_ipaddress_parses_and_nothing_else(texts: list[str | None]) -> None:
     parsed = parse_addresses(pa.array(texts, pa.string()))
-    assert list(zip(parsed.status.tolist(), numbers(parsed), strict=True)) == [
-        expected(text) for text in texts
-    ]
+    assert list(zip(parsed.status.tolist(), numbers(parsed), strict=True)) == [expected(text) for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -204,9 +202,7 @@ def test_the_neighbours_of_reserved_blocks_are_public() -> None:
 
 @settings(deadline=None)
 @given(
-    st.sets(
-        st.integers(1, 2**128 - 1) | st.integers(1, 2**33) | st.integers(0, 2**16).map(lambda i: i << 16 | 1)
-    ),
+    st.sets(st.integers(1, 2**128 - 1) | st.integers(1, 2**33) | st.integers(0, 2**16).map(lambda i: i << 16 | 1)),
     st.lists(st.integers(0, 2**128 - 1) | st.integers(0, 2**33), max_size=20),
 )
 def test_finds_the_interval_that_bisection_finds(edges: set[int], queries: list[int]) -> None:

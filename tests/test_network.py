@@ -17,9 +17,7 @@ from schemas.countries import COUNTRIES, NONE
 from schemas.errors import InputError
 from schemas.evidence import SIGNALS, NullReason
 
-SHARED = (
-    Path(os.environ.get("LETHE_SHARED_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")) / "mmdb"
-)
+SHARED = Path(os.environ.get("LETHE_SHARED_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")) / "mmdb"
 needs_shared_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no public IP databases in {SHARED}")
 LEVELS = next(kind.levels for kind in SIGNALS if kind.name == "ip")
 
@@ -277,9 +275,7 @@ def big_mmdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_mmdb(tmp_path_factory.mktemp("big") / "big.mmdb", networks)
 
 
-def test_the_networks_of_a_big_database_are_kept_and_a_damaged_copy_is_made_anew(
-    big_mmdb: Path, cache: Path
-) -> None:
+def test_the_networks_of_a_big_database_are_kept_and_a_damaged_copy_is_made_anew(big_mmdb: Path, cache: Path) -> None:
     assert big_mmdb.stat().st_size > 1 << 20
     addresses: list[str | None] = [f"20.{i % 90}.{i % 251}.{i % 256}" for i in range(2000)]
     first = located(addresses, NetworkDatabase.open(big_mmdb))
