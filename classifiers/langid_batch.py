@@ -55,7 +55,7 @@ def load_langid() -> LangidModel:
             np.frombuffer(source.tk_nextmove, np.dtype(source.tk_nextmove.typecode)).astype(np.uint32).reshape(-1, 256),
             np.asarray(source.tk_row, np.uint32),
             np.asarray(source.tk_output, np.int32),
-            weight.astype(np.int16),
+            np.rint(weight).astype(np.int16),
             np.asarray(source.nb_pc, np.float32),
         ),
     )

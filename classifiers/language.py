@@ -1,10 +1,9 @@
 """Which language the text around an image is in, how sure that is, and why nothing is said where nothing is.
 
 Two detectors, both read from the packages that ship them and scored in batches: langdetect's profiles
-(`langdetect_batch`), and those with py3langid's model (`langid_batch`). Their scores, which as they come are far too
-confident, are made probabilities by temperatures that grow with the length of the text, as measured in
-docs/decisions/0101-language-in-batches.md. A language says little about residence by itself; how little is for the
-residence model to say.
+(`langdetect_batch`) and py3langid's model (`langid_batch`). Their scores, far too confident as they come, are made
+probabilities by `language_calibration`; what was measured is in docs/decisions/0101-language-in-batches.md. A language
+says little about residence by itself; how little is for the residence model to say.
 """
 
 import enum
