@@ -1,4 +1,4 @@
-"""Examine one file after a purge: is anything listed left in any byte of it, and which rows does it hold?
+"""Examine one file after a purge: what is left in its bytes of anything listed, and which rows it holds.
 
 Every file's bytes are scanned as they are. Of a Parquet file every compressed page is scanned unpacked, every byte
 string in its Thrift structs by itself, Bloom filters are built again, and the rows are decoded: for their digest, for
@@ -65,7 +65,7 @@ def check_file(root: Path, path: str, needles: Needles, key: bytes, key_column: 
 
 
 def printable(path: str) -> str:
-    """A path as text that every encoding can write; bytes that are no UTF-8 become `\\xNN`."""
+    """A path as text that every encoding can write; what is no UTF-8 is escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

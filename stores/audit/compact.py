@@ -85,7 +85,7 @@ class _Reader:
             fields[field] = kind == _TRUE if kind in (_TRUE, _FALSE) else self.value(kind, depth)
         return fields
 
-    def value(self, kind: int, depth: int) -> Any:  # noqa: ANN401
+    def value(self, kind: int, depth: int) -> object:
         if kind in (_I16, _I32, _I64):
             return self.zigzag()
         if kind == _BINARY:
@@ -103,12 +103,12 @@ class _Reader:
         if kind in (_BYTE, _TRUE, _FALSE):
             return self.byte()
         if kind == _DOUBLE:
-            return struct.unpack("<d", self.take(8))[0]
+            return float(struct.unpack("<d", self.take(8))[0])
         if kind == _UUID:
             return self.take(16)
         raise BrokenStructError(f"Thrift compact has no type {kind}")
 
-    def several(self, kinds: list[int], size: int, depth: int) -> list[Any]:
+    def several(self, kinds: list[int], size: int, depth: int) -> list[object]:
         if size > len(self.data) - self.at:
             raise BrokenStructError("a Thrift list is longer than what is left")
         if depth > _DEEPEST:

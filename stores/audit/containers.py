@@ -81,7 +81,8 @@ def unpack(data: Bytes, kind: Format, largest: int = LARGEST_CONTENT) -> Iterato
     if kind in (Format.GZIP, Format.ZSTD, Format.BZ2, Format.LZ4):
         yield _read(pa.CompressedInputStream(source, str(kind)), largest)
     elif kind is Format.XZ:
-        yield _read(lzma.LZMAFile(source), largest)
+        with lzma.LZMAFile(source) as stream:
+            yield _read(stream, largest)
     elif kind is Format.ZIP:
         yield from _unzip(source, largest)
 
@@ -122,8 +123,11 @@ def numbers_in_text(data: Bytes) -> Iterator[np.ndarray[tuple[int], np.dtype[np.
 
 @numba.njit(nogil=True, cache=True)
 def _is_text(data: Bytes) -> bool:
-    """Whether no byte is a control character, but for those of plain text: \\t \\n \\v \\f \\r and escape."""
-    for i in range(len(data)):  # noqa: SIM110
-        if data[i] < 9 or (13 < data[i] < 32 and data[i] != 27) or data[i] == 127:
-            return False
-    return True
+    """Whether no byte is a control character, but for tabs, line ends and escape."""
+    plain = True
+    at = 0
+    while plain and at < len(data):
+        byte = data[at]
+        plain = (byte >= 32 and byte != 127) or 9 <= byte <= 13 or byte == 27
+        at += 1
+    return plain

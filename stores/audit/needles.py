@@ -45,7 +45,7 @@ class Needles(NamedTuple):
 
 
 def make_needles(ids: pa.Array, fingerprints: Fingerprints, key: bytes) -> Needles:
-    """Prepare the listed `ids` (strings or bytes) and `fingerprints` made with `key` for scanning. Nulls are left out."""
+    """Prepare the listed `ids` (strings or bytes) and `fingerprints` made with `key` for scanning, without nulls."""
     data, offsets = binary_runs(ids.cast(pa.large_binary()).unique().drop_null())
     data = data if len(data) else np.zeros(1, np.uint8)
     lanes, factor = key_lanes(key, b"windows"), probe_factor(key)

@@ -63,7 +63,7 @@ def hash_rows(batch: pa.RecordBatch, key: bytes) -> Words:
 
 
 def hash_values(array: pa.Array, lanes: Words) -> Words:
-    """Hash every value of `array`, nested ones whole; returns shape `(n, 2)`. All nulls are alike, and like no value."""
+    """Hash every value of `array`, nested ones whole; returns shape `(n, 2)`. All nulls are alike."""
     array = simplify(array)
     kind, width = array.type, byte_width(array.type)
     if pa.types.is_null(kind):

@@ -17,7 +17,7 @@ from stores.audit.rows import RowDigest
 
 
 class Status(enum.StrEnum):
-    """Is anything listed left?"""
+    """Whether anything listed is left."""
 
     CLEAN = "CLEAN"
     RESIDUE = "RESIDUE"
@@ -25,7 +25,7 @@ class Status(enum.StrEnum):
 
 
 class Rows(enum.StrEnum):
-    """Is every other row still there, unchanged?"""
+    """Whether every other row is still there, unchanged."""
 
     INTACT = "INTACT"
     MOVED = "MOVED"
