@@ -40,6 +40,7 @@ DECISIONS = {
     "erase": "the policy erases such subjects",
     "keep": "the policy keeps such subjects",
     "insufficient": "the policy leaves such subjects to a person",
+    "review": "a record could not be used, so a person decides",
 }
 
 WORDS = (

@@ -1,0 +1,119 @@
+"""What the tests of the residence model share: evidence from a few words, a small model, and Bayes' rule in full."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from classifiers.model import ResidenceModel, parse_model
+from classifiers.observations import VALUES
+from schemas.countries import COUNTRIES, LANGUAGES
+from schemas.evidence import EVIDENCE, SIGNALS, NullReason
+
+Record = Mapping[str, Any]
+"""`{"subject": "a", "episode": 1, "month": 24000, "gps": "FR", "language": ("fr", "sure")}`; the rest is absent."""
+
+TERRITORIES = {"uk": ("GB",), "fr": ("FR", "RE"), "it": ("IT",)}
+
+
+def make_evidence(records: Sequence[Record]) -> pa.Table:
+    """Evidence with the schema EVIDENCE; a signal given as a `NullReason` is silent for that reason."""
+    columns: dict[str, list[Any]] = {name: [] for name in EVIDENCE.names}
+    for row, record in enumerate(records):
+        columns["unit"].append(0)
+        columns["row"].append(row)
+        columns["record_id"].append(f"record-{row}")
+        columns["face_id"].append(f"face-{row}")
+        columns["subject_id"].append(record.get("subject", "a"))
+        columns["episode"].append(record.get("episode", 1))
+        columns["month"].append(record.get("month", 24000))
+        for kind in SIGNALS:
+            said = record.get(kind.name, NullReason.ABSENT)
+            silent = isinstance(said, NullReason)
+            value, level = (None, kind.levels[0]) if silent else observation(kind.name, said)
+            columns[f"{kind.name}_value"].append(-1 if silent else VALUES[kind.name].index(value))
+            columns[f"{kind.name}_level"].append(kind.levels.index(level))
+            columns[f"{kind.name}_reason"].append(said if silent else NullReason.PRESENT)
+        columns["phone_hash"].append(0)
+        columns["fault"].append(0)
+    return pa.table({field.name: pa.array(columns[field.name], field.type) for field in EVIDENCE}, schema=EVIDENCE)
+
+
+def observation(signal: str, said: str | tuple[str, str]) -> tuple[str, str]:
+    """`"FR"` is FR at the signal's first level; `("FR", "hosting")` names the level."""
+    levels = next(kind.levels for kind in SIGNALS if kind.name == signal)
+    return said if isinstance(said, tuple) else (said, levels[0])
+
+
+def concentrated(shares: Mapping[str, float], over: Sequence[str]) -> dict[str, float]:
+    """A distribution over all codes with practically all its weight on a few."""
+    rest = 1e-12
+    return {code: shares.get(code, 0.0) * (1 - rest * len(over)) + rest for code in over}
+
+
+def small_model(
+    prior: Mapping[str, float],
+    *,
+    tau: float = 0.2,
+    rho: float = 0.5,
+    hit: float = 0.9,
+    speakers: Mapping[str, Mapping[str, float]] | None = None,
+) -> ResidenceModel:
+    """A model in which only a few countries matter; away from home, and wrong signals, are spread evenly on them."""
+    even = concentrated({code: 1 / len(prior) for code in prior}, COUNTRIES)
+    speakers = speakers or {}
+    spoken = sorted({language for shares in speakers.values() for language in shares} | {"en"})
+    languages = concentrated({language: 1 / len(spoken) for language in spoken}, LANGUAGES)
+    return parse_model(
+        {
+            "version": 1,
+            "prior": {"source": "test", "weights": concentrated(prior, COUNTRIES)},
+            "place": {"source": "test", "tau": tau, "rho": rho, "weights": even},
+            "signals": {
+                kind.name: {
+                    "source": "test",
+                    "hit": {level: hit - 0.05 * i for i, level in enumerate(kind.levels)},
+                    "background": languages if kind.name == "language" else even,
+                }
+                for kind in SIGNALS
+            },
+            "speakers": {
+                "source": "test",
+                "shares": {code: speakers.get(code, {"en": 1.0}) for code in COUNTRIES},
+            },
+        }
+    )
+
+
+def posterior_bits(records: Sequence[Record], model: ResidenceModel, territory: Sequence[str]) -> float:
+    """log2 of the posterior odds that one subject lives in the territory: the model's formula, word by word."""
+    episodes: dict[tuple[int, int], dict[tuple[str, str], float]] = {}
+    for record in records:
+        seen = episodes.setdefault((record.get("month", 24000), record.get("episode", 1)), {})
+        for kind in SIGNALS:
+            if kind.name in record and not isinstance(record[kind.name], NullReason):
+                value, level = observation(kind.name, record[kind.name])
+                hit = model.hit[kind.name][kind.levels.index(level)]
+                seen[kind.name, value] = max(seen.get((kind.name, value), 0.0), hit)
+    belief = np.log2(model.prior)
+    for seen in episodes.values():
+        place, text, own = np.ones(len(COUNTRIES)), np.ones(len(COUNTRIES)), np.ones(len(COUNTRIES))
+        for (signal, value), hit in seen.items():
+            index = VALUES[signal].index(value)
+            chance = (1 - hit) * model.background[signal][index]
+            if signal == "language":
+                text = text * (hit * model.speakers[:, index] + chance)
+            else:
+                factor = np.where(np.arange(len(COUNTRIES)) == index, hit + chance, chance)
+                place, own = (place, own * factor) if signal == "phone" else (place * factor, own)
+        away = model.tau * model.rho * text * (model.away @ place)
+        friend = model.tau * (1 - model.rho) * (model.away @ (place * text))
+        belief = belief + np.log2(own * ((1 - model.tau) * place * text + away + friend))
+    inside = np.isin(COUNTRIES, list(territory))
+    return float(log2_sum(belief[inside]) - log2_sum(belief[~inside]))
+
+
+def log2_sum(bits: np.ndarray) -> float:
+    """log2 of a sum of powers of two."""
+    return float(bits.max() + np.log2(np.exp2(bits - bits.max()).sum()))
