@@ -46,17 +46,17 @@ def score_subjects(evidence: pa.Table, model: ResidenceModel, territories: Mappi
     episodes = find_episodes(evidence, model.trust)
     history_of_subject, histories = episodes.histories()
     weights = weigh_histories(histories, episodes.patterns, model, group)
+    prior_mb, weight_mb = to_millibits(weights.prior), to_millibits(weights.gains)
+    score_mb = (prior_mb + weight_mb.sum(axis=1))[history_of_subject]
     records = count_records(evidence, episodes)
     bars = build_bars(
         history_of_subject,
         describe_histories(histories, episodes.patterns),
         records,
-        to_millibits(weights.gains),
+        weight_mb,
         weights.rivals,
     )
     subjects, jurisdictions = len(episodes.subject_ids), len(territories)
-    prior_mb = to_millibits(weights.prior)
-    score_mb = (prior_mb + to_millibits(weights.gains).sum(axis=1))[history_of_subject]
     classes = pa.array(EVIDENCE_CLASSES).take(pa.array(_evidence_classes(records.spoken)))
     each_subject = pa.array(np.repeat(np.arange(subjects), jurisdictions))
     columns = {

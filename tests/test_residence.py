@@ -166,6 +166,7 @@ def test_a_french_page_in_french_is_one_place_not_two_proofs() -> None:
     assert together < apart - 2000
     everything = score([domain | language | {"ip": "FR", "gps": "FR"}])[1]
     assert everything["score_mb"] - everything["prior_mb"] < 1000 * friend
+    assert everything["probability"] < 0.95
 
 
 def test_hundreds_of_episodes_neither_underflow_nor_overflow() -> None:

@@ -105,8 +105,7 @@ def build() -> dict[str, object]:
     return {
         "version": 1,
         "prior": {
-            "source": "people online: population 2023 (UN) times share using the internet, about 2022 (ITU); "
-            "rounded",
+            "source": "people online: population 2023 (UN) times share using the internet, about 2022 (ITU); rounded",
             "weights": rounded(users),
         },
         "place": {
