@@ -119,7 +119,7 @@ def compare_ids(ids: pa.Table, switchboard_subjects: int) -> pa.Table:
 
 
 def apply_findings(evidence: pa.Table, findings: pa.Table) -> pa.Table:
-    """Evidence, sorted by (unit, row), with what was found about its records: faults set, switchboard numbers silenced."""
+    """Evidence, sorted by (unit, row), with what was found about it: faults set, switchboard numbers silenced."""
     unit, row = column(evidence, "unit").astype(np.int64), column(evidence, "row")
     place = _positions(unit, row, column(findings, "unit").astype(np.int64), column(findings, "row"))
     finding = column(findings, "finding")

@@ -5,7 +5,8 @@ A unit is a run of row groups of one file, some tens of thousands of rows: the p
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,10 +87,6 @@ class Inventory:
         files = (InputFile(**{**found, "row_groups": tuple(found["row_groups"])}) for found in content["files"])
         return cls(Path(content["root"]), tuple(files))
 
-    def with_files(self, known: Mapping[str, InputFile]) -> "Inventory":
-        """The same inventory with some files described as they were before lethe rewrote them."""
-        return Inventory(self.root, tuple(known.get(file.name, file) for file in self.files))
-
 
 def take_inventory(path: Path, columns: Mapping[str, str]) -> Inventory:
     """List the input and check the schema of every file.
@@ -113,21 +110,32 @@ def list_parquet(path: Path) -> tuple[Path, list[Path]]:
         InputError: it does not exist, or holds no Parquet file.
 
     """
-    if path.is_file():
-        return path.parent, [path]
-    if path.is_dir():
-        found = [file for file in path.rglob("*.parquet") if file.is_file()]
-        root = path
-    else:
-        fixed = [part for part in path.parts if not any(sign in part for sign in "*?[")]
-        root = Path(*path.parts[: _first_wild(path)]) if len(fixed) < len(path.parts) else path
-        found = [file for file in root.glob(str(path.relative_to(root))) if file.is_file()] if root.is_dir() else []
-        if root == path:
-            raise InputError(f"{str(path)!r} does not exist; it must be a Parquet file, a folder of them, or a glob")
+    root, pattern = split_glob(path)
+    if not root.is_dir():
+        raise InputError(f"{str(path)!r} does not exist; it must be a Parquet file, a folder of them, or a glob")
+    found = [file for file in (root.glob(pattern) if pattern else root.rglob("*.parquet")) if file.is_file()]
     visible = [file for file in found if not any(part.startswith(".") for part in file.relative_to(root).parts)]
     if not visible:
         raise InputError(f"there is no Parquet file under {str(path)!r}; lethe reads files whose names end in .parquet")
     return root, sorted(visible)
+
+
+def as_first_read(now: Inventory, first: Inventory, rewritten: Iterable[tuple[str, int, int]]) -> Inventory:
+    """The inventory with the files that a purge rewrote described as they were when they were scored.
+
+    Args:
+        now: the input as it is.
+        first: the input as it was scored.
+        rewritten: real path, size and time of change of every file as the purge left it.
+
+    """
+    known, left = {file.name: file for file in first.files}, set(rewritten)
+
+    def described(file: InputFile) -> InputFile:
+        identity = (os.path.realpath(now.root / file.name), file.size, file.modified_ns)
+        return known.get(file.name, file) if identity in left else file
+
+    return Inventory(now.root, tuple(map(described, now.files)))
 
 
 def read_unit(
@@ -141,8 +149,12 @@ def read_unit(
             yield reading.conform(batch)
 
 
-def _first_wild(path: Path) -> int:
-    return next(i for i, part in enumerate(path.parts) if any(sign in part for sign in "*?["))
+def split_glob(path: Path) -> tuple[Path, str | None]:
+    """A folder and the pattern below it that a path stands for; no pattern where the path is the folder itself."""
+    wild = next((i for i, part in enumerate(path.parts) if set(part) & set("*?[")), None)
+    if wild is not None and not path.exists():
+        return Path(*path.parts[:wild]), str(Path(*path.parts[wild:]))
+    return (path.parent, path.name) if path.is_file() else (path, None)
 
 
 def _describe(root: Path, path: Path, columns: Mapping[str, str]) -> InputFile:

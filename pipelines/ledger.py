@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schemas.files import write_json
+from schemas.files import canonical_json, digest_bytes, write_json
+
+
+def name_work(*parts: str | int) -> str:
+    """A name for a piece of work that is safe as a file name, whatever strangers called its parts."""
+    text = [str(part).encode("utf-8", "surrogateescape").hex() for part in parts]
+    return digest_bytes(canonical_json(text)).removeprefix("sha256:")[:24]
 
 
 @dataclass(frozen=True)

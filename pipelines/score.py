@@ -107,9 +107,7 @@ class ScoreRecords(beam.PTransform):
         """List, read, compare, score."""
         units = start | "ListUnits" >> beam.FlatMap(list_units, self.work) | beam.Reshuffle()
         read = units | "ReadUnits" >> beam.ParDo(ReadUnit(self.work)).with_outputs("ids", main="evidence")
-        findings = (
-            read.ids | "GroupIds" >> beam.GroupByKey() | "CompareIds" >> beam.FlatMapTuple(find_in_shard, self.work)
-        )
+        findings = read.ids | "GroupIds" >> beam.GroupByKey() | "CompareIds" >> beam.FlatMap(find_in_shard, self.work)
         shards = {"evidence": read.evidence, "findings": findings} | "GroupSubjects" >> beam.CoGroupByKey()
         return shards | "ScoreShards" >> beam.ParDo(ScoreShard(self.work))
 
@@ -216,10 +214,9 @@ def unreadable_rows(unit: int, first: int, stop: int) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=EVIDENCE)
 
 
-def find_in_shard(shard: int, pointers: Iterable[Pointer], work: ScoreWork) -> Iterator[tuple[int, bytes]]:
+def find_in_shard(group: tuple[int, Iterable[Pointer]], work: ScoreWork) -> Iterator[tuple[int, bytes]]:
     """(id shard, pointers) → (subject shard, packed `FINDINGS`) for every subject shard something was found about."""
-    del shard
-    findings = compare_ids(read_spill(pointers, IDS), work.job.signals.switchboard_subjects)
+    findings = compare_ids(read_spill(group[1], IDS), work.job.signals.switchboard_subjects)
     of_shard = shard_of(column(findings, "subject"), work.shard_count)
     for subject_shard in np.unique(of_shard):
         rows = findings.filter(pa.array(of_shard == subject_shard)).combine_chunks()
@@ -267,14 +264,7 @@ def score_shard(shard: int, pointers: list[Pointer], packed: list[bytes], work: 
 
 def decide(scores: pa.Table, faulty: pa.Table, job: Job) -> pa.Table:
     """Scores with their tier. A subject of which a record could not be used is never quietly kept: it is reviewed."""
-    policy = job.policy
-    tiers = assign_tiers(
-        scores.column("probability"),
-        scores.column("evidence_class"),
-        policy.erase_at,
-        policy.review_at,
-        policy.insufficient_evidence,
-    )
+    tiers = assign_tiers(scores.column("probability"), scores.column("evidence_class"), job.policy)
     incomplete = pc.is_in(scores.column("subject_id"), pc.unique(faulty.column("subject_id")))
     reviewed = pc.if_else(pc.and_(incomplete, pc.equal(tiers, "keep")), "review", tiers)
     return scores.append_column("tier", reviewed).select(SCORES.names)

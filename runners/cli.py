@@ -20,10 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ours, beam_options = _split(list(sys.argv[1:] if arguments is None else arguments))
     options = build_parser().parse_args(ours)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # Beam says at every start that its Google Cloud extra is not installed.
+    logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
     command: Command = options.command
     try:
         code, summary = command(options, beam_options)
     except LetheError as error:
+        if options.debug:
+            raise
         sys.stderr.write(f"lethe: {error}\n")
         return int(error.exit_code)
     except KeyboardInterrupt:
@@ -53,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         if job:
             sub.add_argument("job", metavar="JOB", type=Path, help="a job file, or a folder with a job.toml")
         sub.add_argument("--json", action="store_true", help="print a machine-readable summary")
+        sub.add_argument("--debug", action="store_true", help="show errors whole; they may hold personal data")
         sub.set_defaults(command=command)
         return sub
 
@@ -90,14 +95,14 @@ def run_demo(options: argparse.Namespace, _: list[str]) -> tuple[ExitCode, Summa
 
 def run_all(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
     """`lethe run JOB`."""
-    from runners import stages
+    from runners import erasure, stages
 
     def body(session: stages.Session) -> ExitCode:
-        stages.plan(session)
-        stages.purge(session, execute=options.execute)
-        code = stages.verify(session) if options.execute else ExitCode.DONE
+        manifests = stages.plan(session)
+        purged = erasure.purge(session, manifests, options.execute)
+        verified = erasure.verify(session, manifests) if options.execute else ExitCode.DONE
         stages.report(session)
-        return code
+        return verified or purged
 
     return _in_session(options, beam_options, body)
 
@@ -118,16 +123,24 @@ def run_plan(options: argparse.Namespace, beam_options: list[str]) -> tuple[Exit
 
 def run_purge(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
     """`lethe purge JOB`."""
-    from runners import stages
+    from runners import erasure, stages
 
-    return _in_session(options, beam_options, lambda session: stages.purge(session, execute=options.execute))
+    return _in_session(
+        options,
+        beam_options,
+        lambda session: erasure.purge(session, stages.checked_manifests(session), options.execute),
+    )
 
 
 def run_verify(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
     """`lethe verify JOB`."""
-    from runners import stages
+    from runners import erasure, stages
 
-    return _in_session(options, beam_options, lambda session: stages.verify(session, finish=options.finish))
+    return _in_session(
+        options,
+        beam_options,
+        lambda session: erasure.verify(session, stages.checked_manifests(session), options.finish),
+    )
 
 
 def run_report(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
@@ -145,11 +158,13 @@ def run_approve(options: argparse.Namespace, _: list[str]) -> tuple[ExitCode, Su
     return ExitCode.DONE, {"approvals": {name: approval.model_dump() for name, approval in approvals.items()}}
 
 
-def run_explain(options: argparse.Namespace, _: list[str]) -> tuple[ExitCode, Summary]:
+def run_explain(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
     """`lethe explain JOB --subject ID`."""
     from runners.explain import explain_subject
+    from runners.stages import Session
 
-    return ExitCode.DONE, {"explanation": explain_subject(load_job(options.job), options.subject)}
+    session = Session.start(load_job(options.job), beam_options)
+    return ExitCode.DONE, {"explanation": explain_subject(session, options.subject)}
 
 
 def _in_session(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,7 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineState
 
+from schemas import errors
 from schemas.errors import InputError, LetheError
 
 _REFUSED = ("DirectRunner", "SwitchingDirectRunner")
@@ -31,10 +33,33 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], beam_options: Sequenc
     runner = options.view_as(StandardOptions).runner
     pipeline = beam.Pipeline(runner=runner or local_runner(options), options=options)
     build(pipeline)
-    result = pipeline.run()
-    state = result.wait_until_finish()
+    try:
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except Exception as error:
+        raise translate_failure(str(error)) from error
     if (state or result.state) != PipelineState.DONE:
         raise LetheError(f"the pipeline ended as {state}; finished work is kept, run the same command again to go on")
+
+
+def translate_failure(report: str) -> LetheError:
+    """The error a worker raised, from the report an engine makes of it: engines pass on text, not exceptions.
+
+    An error of lethe's own comes back as itself. Of any other only the kind and the place are told: its message may
+    hold what a stranger wrote.
+    """
+    ours = re.findall(r"schemas\.errors\.(\w+): (.*?)(?= \[while running|\n|$)", report)
+    if ours:
+        name, message = ours[-1]
+        kind = getattr(errors, name, LetheError)
+        return kind(message) if issubclass(kind, LetheError) else LetheError(message)
+    places = re.findall(r'File "[^"]*?/((?:schemas|classifiers|stores|pipelines|runners)/[^"]+)", line (\d+)', report)
+    kinds = re.findall(r"^(?:[\w.]*\.)?(\w+(?:Error|Exception|Interrupt))\b", report, re.MULTILINE)
+    where = f" at {places[-1][0]}:{places[-1][1]}" if places else ""
+    return LetheError(
+        f"a worker failed{where} ({kinds[-1] if kinds else 'unknown error'}); finished work is kept, so run the same "
+        "command again to go on, with --debug to see the whole report"
+    )
 
 
 def pipeline_options(beam_options: Sequence[str]) -> PipelineOptions:
@@ -43,8 +68,8 @@ def pipeline_options(beam_options: Sequence[str]) -> PipelineOptions:
     runner = given.view_as(StandardOptions).runner
     if runner in _REFUSED:
         raise InputError(
-            f"--runner={runner} would download a binary and run it unverified; leave --runner out to run on this machine, "
-            "or name an engine, for example --runner=FlinkRunner"
+            f"--runner={runner} would download a binary and run it unverified; leave --runner out to run on this "
+            "machine, or name an engine, for example --runner=FlinkRunner"
         )
     if runner:
         return given
@@ -63,6 +88,6 @@ def local_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
 
 
 def _quieten() -> None:
-    """Beam logs its own internals at WARNING on every start; what a user can act on is an error."""
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    """Beam logs its own internals on every start, and the elements it fails on: what strangers wrote."""
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="apache_beam")

@@ -35,6 +35,8 @@ def showing(label: str, done: Sized, total: int, stream: TextIO | None = None) -
     finally:
         stop.set()
         thread.join()
+        stream.write(f"{label}: {len(done)} of {total}\n")
+        stream.flush()
 
 
 def _bar(label: str, done: Sized, total: int, stream: TextIO, stop: threading.Event) -> None:
@@ -46,11 +48,11 @@ def _bar(label: str, done: Sized, total: int, stream: TextIO, stop: threading.Ev
 
 
 def _lines(label: str, done: Sized, total: int, stream: TextIO, stop: threading.Event) -> None:
-    """A line at the start, one for every further tenth but at most every five seconds."""
-    shown, last = -1, 0.0
+    """A line for every tenth of the work, but at most every five seconds; the last one is the caller's."""
+    shown, last = 0, time.monotonic()
     while not stop.wait(0.25):
         now, tenth = time.monotonic(), len(done) * 10 // max(total, 1)
-        if tenth > shown and now - last >= 5:
+        if shown < tenth < 10 and now - last >= 5:
             stream.write(f"{label}: {len(done)} of {total}\n")
             stream.flush()
             shown, last = tenth, now

@@ -11,18 +11,21 @@ import pyarrow as pa
 
 from classifiers.model import ResidenceModel, load_model
 from pipelines.check import CheckParts, judge_parts, load_manifests, parts_to_check
-from pipelines.inventory import Inventory, take_inventory
+from pipelines.inventory import Inventory, as_first_read, take_inventory
 from pipelines.ledger import Ledger
 from pipelines.plan import PlanWork, WriteEntries, write_manifests
+from pipelines.purge import rewritten_files
 from pipelines.score import ScoreRecords, ScoreWork, write_part
 from runners.engine import run_pipeline
 from runners.progress import showing
+from runners.report import write_report
 from runners.state import RunState, name_run
+from runners.truth import compare_with_truth
 from schemas.errors import LetheError
 from schemas.files import digest_file, remove_temporaries
 from schemas.job import Job
 from schemas.jurisdictions import find_jurisdiction
-from schemas.manifests import Manifest
+from schemas.manifests import Manifest, load_manifest
 from schemas.quarantine import QUARANTINE, Fault
 
 
@@ -53,7 +56,11 @@ class Session:
     def inventory(self) -> Inventory:
         """The job's input, checked; files that a purge of this job rewrote count as they were first read."""
         records = self.job.records
-        return as_first_read(take_inventory(self.job.path(records.path), records.columns), self.state)
+        found = take_inventory(self.job.path(records.path), records.columns)
+        saved = self.state.out / "work" / str(self.state.run_id) / "inventory.json"
+        if not saved.is_file():
+            return found
+        return as_first_read(found, Inventory.load(saved), rewritten_files(self.state.receipts))
 
     @cached_property
     def work(self) -> ScoreWork:
@@ -104,8 +111,8 @@ def add_up(work: ScoreWork) -> dict[str, Any]:
     }
     if report["read"] != report["scored"] + report["quarantined"]:
         raise LetheError(
-            f"{report['read']} records were read, {report['scored']} scored and {report['quarantined']} quarantined: the sum "
-            "does not fit, so nothing of this run can be relied on"
+            f"{report['read']} records were read, {report['scored']} scored and {report['quarantined']} quarantined: "
+            "the sum does not fit, so nothing of this run can be relied on"
         )
     return report
 
@@ -153,3 +160,35 @@ def checked_manifests(session: Session) -> dict[str, Manifest]:
     session.run("check", lambda pipeline: pipeline | beam.Create(parts) | CheckParts(), reports, len(parts))
     judge_parts(manifests, reports.entries())
     return manifests
+
+
+def summary(session: Session) -> dict[str, Any]:
+    """What a command has to say: the content of `run.json`, and the numbers of the manifests."""
+    out = session.job.out
+    written = session.state.finished("manifests") or {}
+    manifests = {name: load_manifest(out / "manifests" / name) for name in written}
+    shown = ("entries", "kept", "quarantined", "records", "subjects", "expected")
+    return {
+        **session.state.content,
+        "jurisdictions": {
+            name: manifest.model_dump(mode="json", include=set(shown)) for name, manifest in manifests.items()
+        },
+        "out": str(out),
+        **({"report": str(out / "report.html")} if (out / "report.html").is_file() else {}),
+    }
+
+
+def judge_by_truth(session: Session) -> None:
+    """Note precision and recall, where the job names the truth."""
+    truth = session.job.truth
+    if truth and not session.state.finished("truth"):
+        file = session.job.path(truth.path)
+        found = compare_with_truth(session.job.out / "scores", file, session.job.job.jurisdictions)
+        session.state.record(truth=found)
+
+
+def report(session: Session) -> None:
+    """Write the page."""
+    manifests = {name: load_manifest(session.job.out / "manifests" / name) for name in session.job.job.jurisdictions}
+    judge_by_truth(session)
+    write_report(session.job, session.state.content, manifests)

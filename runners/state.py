@@ -71,8 +71,8 @@ class RunState:
             return
         if self.receipts.is_dir() and any(self.receipts.rglob("*.json")):
             raise InputError(
-                f"{str(self.out)!r} holds the receipts of an executed purge (run {self.run_id}), and the records, the job "
-                f"file or the model have changed since (run {run_id}); keep that proof and write to another folder: "
+                f"{str(self.out)!r} holds the receipts of an executed purge (run {self.run_id}), and the records, the "
+                f"job file or the model have changed since (run {run_id}); keep that proof and write to another folder: "
                 '[job] out = "..."'
             )
         for name in _OUTPUTS:

@@ -1,0 +1,106 @@
+"""Baseline: what the independent verifier notes of every file of a store before the purge touches it.
+
+    out/work/<run>/baseline/<store>/     rows, digests of those that must survive: no personal data
+    out/work/<run>/secret/               the audit key, and keyed fingerprints of the vectors that must go
+
+The secret part is kept apart from everything an auditor passes on, and `lethe verify --finish` destroys it.
+"""
+
+import os
+import secrets
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.ledger import Ledger, name_work
+from schemas.files import replacing
+from stores.audit.baseline import FileBaseline, take_baseline
+from stores.audit.fingerprints import Fingerprints, join
+from stores.audit.rows import RowDigest
+from stores.contract import Match
+from stores.keys import KeySet
+
+_KEY_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class BaselineWork:
+    """Where the baseline of one store is kept; `root` is the folder that its files are named from."""
+
+    root: Path
+    key_column: str
+    ledger: Ledger
+    secret: Path
+
+    def key(self) -> bytes:
+        """The audit key of the run, drawn when it is first asked for."""
+        file = self.secret / "key"
+        with _KEY_LOCK:
+            if not file.is_file():
+                with replacing(file) as aside:
+                    aside.write_bytes(secrets.token_bytes(16))
+                    aside.chmod(0o600)
+            return file.read_bytes()
+
+    def baselines(self) -> list[FileBaseline]:
+        """The baseline of every file, in the order of their names."""
+        found = (from_json(entry["baseline"]) for entry in self.ledger.entries().values())
+        return sorted(found, key=lambda baseline: baseline.file)
+
+    def fingerprints(self) -> Fingerprints:
+        """The fingerprints of all files as one."""
+        return join(
+            Fingerprints(
+                _read(self._fingerprint_file(name)), entry["baseline"]["vectors"], entry["baseline"]["untraceable"]
+            )
+            for name, entry in self.ledger.entries().items()
+        )
+
+    def keep(self, name: str, baseline: FileBaseline, fingerprints: Fingerprints) -> None:
+        """Write down a baseline, the fingerprints first: an entry in the ledger means that both are there."""
+        with (
+            replacing(self._fingerprint_file(name)) as aside,
+            pa.ipc.new_file(str(aside), fingerprints.windows.schema) as sink,
+        ):
+            sink.write_table(fingerprints.windows)
+        self.ledger.enter(name, {"baseline": asdict(baseline)})
+
+    def _fingerprint_file(self, name: str) -> Path:
+        return self.secret / self.ledger.folder.name / f"{name}.arrow"
+
+
+def keep_baseline(match: Match, keys: KeySet, work: BaselineWork) -> None:
+    """Take the baseline of one file as it was located, unless it is there already.
+
+    A file in which nothing is left to remove keeps the baseline it has: it may be one that was purged before a crash.
+    One that still has rows to go and is not as its baseline says was changed by somebody else, and is read again.
+    """
+    if match.problem is not None:
+        return
+    path = os.path.relpath(match.file.path, work.root)
+    name = name_work(path)
+    known = work.ledger.find(name)
+    if known:
+        seen = (known["baseline"]["size"], known["baseline"]["modified_ns"])
+        if not match.rows or seen == (match.file.size, match.file.mtime_ns):
+            return
+    work.keep(name, *take_baseline(work.root, path, work.key_column, keys.contains, work.key()))
+
+
+def from_json(record: dict[str, Any]) -> FileBaseline:
+    """A baseline back from the ledger."""
+    return FileBaseline(
+        **{
+            **record,
+            "survivors": RowDigest(**record["survivors"]),
+            "vector_columns": tuple(record["vector_columns"]),
+        }
+    )
+
+
+def _read(file: Path) -> pa.Table:
+    with pa.memory_map(str(file)) as source:
+        return pa.ipc.open_file(source).read_all()
