@@ -149,9 +149,7 @@ def test_the_polygons_tell_countries_apart_and_every_land_zone_has_one() -> None
     assert [name for name in names if not name.startswith("Etc/") and f"\t{name}" not in listed] == []
 
 
-finite = (
-    st.floats(-100, 100) | st.sampled_from([0.0, 48.8566, 2.3522, float("nan"), float("inf")]) | st.none()
-)
+finite = st.floats(-100, 100) | st.sampled_from([0.0, 48.8566, 2.3522, float("nan"), float("inf")]) | st.none()
 
 
 @given(st.lists(st.tuples(finite, finite), max_size=30), st.integers(0, 30))

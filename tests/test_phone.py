@@ -191,9 +191,7 @@ def test_any_text_gets_an_answer_whatever_the_batch(
 @given(st.lists(st.none() | st.binary(max_size=40), max_size=5))
 def test_bytes_that_are_no_text(rows: list[bytes | None]) -> None:
     tail = b" +44 20 7183 8750"
-    raw = pa.array(
-        [None if row is None else row + b"\xed\xa0\x80\xff\x00" + tail for row in rows], pa.large_binary()
-    )
+    raw = pa.array([None if row is None else row + b"\xed\xa0\x80\xff\x00" + tail for row in rows], pa.large_binary())
     text = pa.Array.from_buffers(pa.large_string(), len(raw), raw.buffers())
     signal = read_phone(text, text, np.full(len(raw), NONE, np.int16)).country
     assert [bool(reason == NullReason.ABSENT) for reason in signal.reason] == [row is None for row in rows]
@@ -223,7 +221,5 @@ def test_tweets_hold_next_to_no_numbers() -> None:
     if not path.exists():
         pytest.skip("no shared data: tweets.parquet is absent")
     texts = pq.read_table(path, columns=["text"])["text"].cast(pa.large_string()).combine_chunks()
-    signal = read_phone(
-        texts, pa.nulls(len(texts), pa.large_string()), np.full(len(texts), NONE, np.int16)
-    ).country
+    signal = read_phone(texts, pa.nulls(len(texts), pa.large_string()), np.full(len(texts), NONE, np.int16)).country
     assert (signal.reason == NullReason.PRESENT).sum() <= 3
