@@ -22,7 +22,7 @@ class Bar(NamedTuple):
     y: float
     width: float
     height: float
-    count: int
+    subjects: int
 
 
 class Region(NamedTuple):
@@ -50,7 +50,7 @@ def bin_edges(review_at: float, erase_at: float) -> tuple[float, ...]:
 def draw_histogram(
     counts: Counts, edges: Sequence[float], review_at: float, erase_at: float, tallest: int
 ) -> Histogram:
-    """Lay out `counts` of shape `(T, B)`; heights are logarithmic, up to `tallest`, so that one subject is still seen."""
+    """Lay out `counts` of shape `(T, B)`; heights are logarithmic, up to `tallest`, so that a single subject shows."""
     n_bins = len(edges) + 1
     step = (WIDTH - LEFT) / n_bins
     plot = HEIGHT - TOP - BOTTOM

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from runners.verdicts import CHANGED, LOST, RESIDUE, Judged, judge_check
 from runners.wording import counted, listed
 from schemas.errors import LetheError
 
@@ -20,7 +21,7 @@ class State(enum.StrEnum):
     INCOMPLETE = "Erased in part"
     ERASED = "Erased, not verified"
     UNVERIFIED = "Erased, verification incomplete"
-    RESIDUE = "Verification failed"
+    FAILED = "Verification failed"
     VERIFIED = "Erased and verified"
 
     @property
@@ -31,7 +32,7 @@ class State(enum.StrEnum):
 
 _TONES = {
     State.VERIFIED: "good",
-    State.RESIDUE: "bad",
+    State.FAILED: "bad",
     State.INCOMPLETE: "open",
     State.ERASED: "open",
     State.UNVERIFIED: "open",
@@ -60,8 +61,8 @@ def check_sum(name: str, counts: Mapping[str, Any]) -> None:
     found = sum(counts["entries"].values()) + counts["kept"] + counts["quarantined"]
     if found != counts["records"]:
         raise LetheError(
-            f"{name}: {counts['records']} records were read and {found} are accounted for; the numbers of this run do not "
-            "add up, so nothing of it can be relied on: run `lethe plan` again"
+            f"{name}: {counts['records']} records were read and {found} are accounted for; the sum does not "
+            "fit, so nothing of this run can be relied on: run `lethe plan` again"
         )
 
 
@@ -69,36 +70,15 @@ def check_scored(score: Mapping[str, Any], jurisdictions: Mapping[str, Mapping[s
     """Raise a LetheError unless `read = scored + quarantined`, and the manifests count the very same records."""
     if score["read"] != score["scored"] + score["quarantined"]:
         raise LetheError(
-            f"{score['read']} records were read, {score['scored']} scored and {score['quarantined']} quarantined: the sum "
-            "does not fit, so nothing of this run can be relied on"
+            f"{score['read']} records were read, {score['scored']} scored and {score['quarantined']} quarantined: "
+            "the sum does not fit, so nothing of this run can be relied on"
         )
     for name, counts in jurisdictions.items():
         if (counts["records"], counts["quarantined"]) != (score["read"], score["quarantined"]):
             raise LetheError(
-                f"{name}: the manifest counts {counts['records']} records and {counts['quarantined']} quarantined, the run "
-                f"{score['read']} and {score['quarantined']}; it belongs to another run: run `lethe plan` again"
+                f"{name}: the manifest counts {counts['records']} records and {counts['quarantined']} quarantined, "
+                f"the run {score['read']} and {score['quarantined']}; it belongs to another run: run `lethe plan` again"
             )
-
-
-def verdict_of(check: Mapping[str, Any] | None) -> str:
-    """A store's verdict; a CLEAN that its own figures contradict, or none at all, is UNVERIFIED."""
-    if check is None:
-        return "UNVERIFIED"
-    verdict = str(check.get("verdict", "UNVERIFIED"))
-    return "UNVERIFIED" if verdict == "CLEAN" and contradictions(check) else verdict
-
-
-def contradictions(check: Mapping[str, Any]) -> list[str]:
-    """What in a store's figures a verdict of CLEAN cannot stand beside."""
-    control = check.get("control") or {}
-    planted, found = control.get("planted", 0), control.get("found", 0)
-    residue, lost = check.get("residue", 0), check.get("rows_lost", 0)
-    problems = (
-        (residue != 0, f"{counted(residue, 'piece')} of residue counted"),
-        (lost != 0, f"{counted(lost, 'row')} lost"),
-        (planted != found, f"{found} of {planted} planted controls found"),
-    )
-    return [problem for holds, problem in problems if holds]
 
 
 def untouched_files(run: Run) -> int:
@@ -120,25 +100,30 @@ def judge(run: Run, listing: Listed) -> State:
 
 
 def _judge_executed(run: Run, stores: Mapping[str, Mapping[str, Any]]) -> State:
-    checks = (run.get("verification") or {}).get("stores")
-    verdicts = {verdict_of((checks or {}).get(name)) for name in {*stores, *(checks or {})}}
-    if checks and "RESIDUE" in verdicts:
-        return State.RESIDUE
+    judged = judge_stores(run)
+    if any(store.failed for store in judged.values()):
+        return State.FAILED
     short = any(store.get("rows_removed", 0) < store.get("rows_matched", 0) for store in stores.values())
     if short or untouched_files(run):
         return State.INCOMPLETE
-    if not checks:
+    if not run.get("verification"):
         return State.ERASED
-    return State.VERIFIED if verdicts <= {"CLEAN"} else State.UNVERIFIED
+    return State.VERIFIED if all(store.passed for store in judged.values()) else State.UNVERIFIED
+
+
+def judge_stores(run: Run) -> dict[str, Judged]:
+    """What verification says about every store that was purged or verified."""
+    checks = (run.get("verification") or {}).get("stores", {})
+    names = dict.fromkeys([*(run.get("purge") or {}).get("stores", {}), *checks])
+    return {name: judge_check(checks.get(name)) for name in names}
 
 
 def headline(run: Run, listing: Listed) -> str:
     """The answer in one sentence: what was, or would be, erased, and what verification says about it."""
     state, score = judge(run, listing), run.get("score") or {}
     if state is State.SCORED:
-        done = (
-            f"{counted(score.get('scored', 0), 'record')} of {counted(score.get('subjects', 0), 'subject')} were scored"
-        )
+        records, subjects = score.get("scored", 0), score.get("subjects", 0)
+        done = f"{_begin(records, 'record')} of {counted(subjects, 'subject')} {_be(records, past=True)} scored"
         return f"{done}; no deletion manifest is written yet and nothing has been erased."
     if state is State.PLANNED:
         what = f"{_begin(listing.records, 'record')} of {listing.who}"
@@ -165,15 +150,18 @@ def _finding(state: State, run: Run) -> str:
         return "nobody has verified it yet"
     if state is State.VERIFIED:
         return "verification found nothing left and nothing else touched"
-    checks = run["verification"]["stores"]
+    judged = judge_stores(run)
     if state is State.UNVERIFIED:
-        names = {*run["purge"].get("stores", {}), *checks}
-        open_ = sum(verdict_of(checks.get(name)) != "CLEAN" for name in names)
-        return f"verification could not vouch for {counted(open_, 'store')}"
-    left = sum(check.get("residue", 0) > 0 for check in checks.values())
-    lost = sum(check.get("rows_lost", 0) for check in checks.values())
-    found = [f"something is left in {counted(left, 'store')}"] if left or not lost else []
-    found += [f"{counted(lost, 'row')} that nobody ordered erased {_be(lost)} lost"] if lost else []
+        return f"verification could not vouch for {counted(sum(not one.passed for one in judged.values()), 'store')}"
+    found = [
+        f"{what} in {counted(stores, 'store')}"
+        for what, stores in (
+            ("something is left", sum(one.left == RESIDUE for one in judged.values())),
+            ("rows that nobody ordered erased are lost", sum(one.rest == LOST for one in judged.values())),
+            ("something else has changed", sum(one.rest == CHANGED for one in judged.values())),
+        )
+        if stores
+    ]
     return f"verification failed: {' and '.join(found)}"
 
 
@@ -186,14 +174,15 @@ def _be(value: int, past: bool = False) -> str:
     return ("was" if value == 1 else "were") if past else ("is" if value == 1 else "are")
 
 
-def total_listed(names: Iterable[str], jurisdictions: Iterable[Mapping[str, Any]], distinct: bool) -> Listed:
-    """Add up what the manifests list for erasure; `distinct` says whether nobody can be on two of them."""
+def total_listed(names: Iterable[str], jurisdictions: Iterable[Mapping[str, Any]]) -> Listed:
+    """Add up what the manifests list for erasure."""
     counts = list(jurisdictions)
     records = sum(one["entries"].get("erase", 0) for one in counts)
     subjects = sum(one["subjects"].get("erase", 0) for one in counts)
-    return Listed(tuple(names), records, subjects if distinct else None)
+    return Listed(tuple(names), records, subjects if all(map(lists_once, counts)) else None)
 
 
-def is_distinct(erase_at: float, insufficient_evidence: str) -> bool:
-    """Whether a policy can list a subject for one country only: probabilities of disjoint territories add up to 1."""
-    return erase_at > 0.5 and insufficient_evidence != "erase"
+def lists_once(counts: Mapping[str, Any]) -> bool:
+    """Whether the policy can list a subject for one country only: chances of disjoint territories add up to 1."""
+    policy = counts.get("policy") or {}
+    return float(policy.get("erase_at", 0)) > 0.5 and policy.get("insufficient_evidence") != "erase"

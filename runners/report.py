@@ -1,4 +1,4 @@
-"""`out/report.html`: one self-contained page that answers, from the top, what was erased, whether it is gone, and how sure that is.
+"""`out/report.html`: one self-contained page that answers what was erased, whether it is gone, and how sure that is.
 
 It needs no script, no network and no other file, holds no clock, and escapes every text. Its order:
 
@@ -25,14 +25,13 @@ from runners.outcome import (
     State,
     check_scored,
     check_sum,
-    contradictions,
     headline,
-    is_distinct,
     judge,
+    lists_once,
     total_listed,
-    verdict_of,
 )
 from runners.tally import Tally, tally_scores
+from runners.verdicts import TONES, Judged, judge_check
 from schemas.errors import LetheError
 from schemas.evidence import SIGNALS
 from schemas.files import replacing
@@ -52,8 +51,7 @@ class StoreRow(NamedTuple):
     holds: str
     purge: Mapping[str, Any] | None
     check: Mapping[str, Any] | None
-    verdict: str
-    doubts: tuple[str, ...]
+    judged: Judged
 
 
 class Errors(NamedTuple):
@@ -124,17 +122,17 @@ def _context(job: Job, run: Mapping[str, Any], manifests: Mapping[str, Manifest]
     edges = bin_edges(job.policy.review_at, job.policy.erase_at)
     tally = tally_scores(job.out / "scores", names, edges)
     _check_tally(tally, manifests)
-    distinct = is_distinct(job.policy.erase_at, job.policy.insufficient_evidence)
-    listing = total_listed((manifest.name for manifest in manifests.values()), counts.values(), distinct)
+    listing = total_listed((manifest.name for manifest in manifests.values()), counts.values())
     return {
         "headline": headline(run, listing),
         "listing": listing,
         "state": judge(run, listing),
         "State": State,
+        "tones": TONES,
         "run": run,
         "job": job,
         "manifests": manifests,
-        "overlap": not distinct,
+        "overlap": not all(map(lists_once, counts.values())),
         "errors": {name: _errors(manifest) for name, manifest in manifests.items()},
         "subjects": None if tally is None else int(tally.tiers[0].sum()),
         "histograms": _histograms(job, tally),
@@ -196,6 +194,5 @@ def _stores(job: Job, run: Mapping[str, Any]) -> list[StoreRow]:
         section, purge, check = job.stores.get(name), purged.get(name), checked.get(name)
         kind = section.kind if section else (purge or {}).get("kind", "")
         holds = section.holds if section else (purge or {}).get("holds", "")
-        doubts = contradictions(check) if check and check.get("verdict") == "CLEAN" else []
-        rows.append(StoreRow(name, kind, holds, purge, check, verdict_of(check), tuple(doubts)))
+        rows.append(StoreRow(name, kind, holds, purge, check, judge_check(check)))
     return rows

@@ -70,10 +70,8 @@ class Tally:
         speaks, first = reason.is_null().to_numpy(zero_copy_only=False), jurisdiction[row] == 0
         self.spoken.update(_subjects(family, row, first & speaks))
         silent = pa.array(first & ~speaks)
-        pairs = pa.table({"family": family.filter(silent), "reason": reason.filter(silent)}).group_by(
-            ["family", "reason"]
-        )
-        for pair in pairs.aggregate([([], "count_all")]).to_pylist():
+        pairs = pa.table({"family": family.filter(silent), "reason": reason.filter(silent)})
+        for pair in pairs.group_by(["family", "reason"]).aggregate([([], "count_all")]).to_pylist():
             self.silent[pair["family"], pair["reason"]] += pair["count_all"]
         for index, name in enumerate(self.jurisdictions):
             for_it = (jurisdiction[row] == index) & erase[row] & (weight.to_numpy() > 0)

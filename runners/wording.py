@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that a reader cannot see or that move what he sees: controls, bidirectional overrides, surrogates."""
+"""Unicode categories that hide from a reader or move what is read: controls, bidirectional overrides, surrogates."""
 
 _WITH_ARTICLE = frozenset({"United Kingdom", "Netherlands"})
 

@@ -1,0 +1,262 @@
+"""What a command has done, for a terminal: the same numbers and the same sentence as the report, and what to do next.
+
+    read 2,013 = 2,000 scored + 13 quarantined
+
+    jurisdiction     erase   review   insufficient    kept   quarantined   records   wrongly erased   missed
+    France              65 +     56 +          286 + 1,593 +          13 =   2,013              0.3      4.6
+    ...
+    65 faces of 65 likely residents of France would be erased from 1 store; nothing has been erased yet.
+    next: nothing was destroyed: add --execute
+
+Strings from strangers are printed as `rich.text.Text`, never as markup, and what is hidden in them is spelled out.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from runners.outcome import (
+    State,
+    check_scored,
+    check_sum,
+    headline,
+    judge,
+    total_listed,
+    untouched_files,
+)
+from runners.verdicts import TONES, judge_check
+from runners.wording import bits, counted, expected, number, percent, size, visible
+from schemas.jurisdictions import known_jurisdictions
+
+PLAIN_WIDTH = 140
+"""Columns where there is no terminal to ask: a log file has room, and a folded table is hard to grep."""
+
+_STYLES = {"good": "bold green", "bad": "bold red", "open": "bold yellow", "calm": "bold"}
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Print what a command returned to standard output; plain text where that is no terminal.
+
+    Args:
+        summary: the content of `run.json` with `jurisdictions`, `out` and `report`; or one of `demo`, `approvals`,
+            `explanation`. Any key may be absent.
+
+    Raises:
+        LetheError: the counts do not add up.
+
+    """
+    console = Console(highlight=False, emoji=False, markup=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    with console.capture() as captured:
+        for key, show in (("demo", _demo), ("approvals", _approvals), ("explanation", _explanation)):
+            if key in summary:
+                show(console, summary[key])
+        if "run_id" in summary or "score" in summary:
+            _run(console, summary)
+    lines = "".join(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines())
+    # A terminal that cannot show a letter gets its number, not an exception after hours of work.
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(lines.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _run(console: Console, summary: Mapping[str, Any]) -> None:
+    jurisdictions = summary.get("jurisdictions") or {}
+    for name, counts in jurisdictions.items():
+        check_sum(name, counts)
+    if score := summary.get("score"):
+        check_scored(score, jurisdictions)
+        _score(console, score)
+    if jurisdictions:
+        console.print(_jurisdictions(jurisdictions), "")
+    if truth := summary.get("truth"):
+        console.print(_truth(truth), "")
+    if stores := (summary.get("purge") or {}).get("stores"):
+        console.print(_stores(stores), "")
+        _untouched(console, stores)
+    if checks := (summary.get("verification") or {}).get("stores"):
+        console.print(_checks(checks))
+        for name, check in checks.items():
+            for reason in [*judge_check(check).doubts, *check.get("reasons", ())]:
+                console.print(_text(f"  {visible(name)}: {reason}"))
+        console.print()
+    listing = total_listed((_country(name) for name in jurisdictions), jurisdictions.values())
+    state = judge(summary, listing)
+    console.print(_text(headline(summary, listing), _STYLES[state.tone]))
+    for line in _next_steps(summary, state):
+        console.print(line)
+
+
+def _score(console: Console, score: Mapping[str, Any]) -> None:
+    sum_line = f"{number(score['scored'])} scored + {number(score['quarantined'])} quarantined"
+    console.print(_text(f"read {number(score['read'])} = {sum_line}", "bold"))
+    for reason, count in score.get("reasons", {}).items():
+        console.print(_text(f"  {number(count)}  {reason}"))
+    if unreadable := score.get("unreadable_files"):
+        console.print(_text(f"  {counted(unreadable, 'further file')} could not be opened; see quarantine/", "yellow"))
+    console.print()
+
+
+def _jurisdictions(jurisdictions: Mapping[str, Mapping[str, Any]]) -> Table:
+    columns = ("erase", "review", "insufficient", "kept", "quarantined", "records", "wrongly erased", "missed")
+    table = _table("jurisdiction", columns, "Records by jurisdiction; expected errors in subjects")
+    for name, counts in jurisdictions.items():
+        entries = counts["entries"]
+        parts = [*(entries.get(tier, 0) for tier in ("erase", "review", "insufficient")), counts["kept"]]
+        errors = [
+            expected(sum(one[error] for one in counts["expected"].values())) if counts.get("expected") else "–"
+            for error in ("wrongly_erased", "missed")
+        ]
+        quarantined, records = f"{number(counts['quarantined'])} =", number(counts["records"])
+        table.add_row(_text(_country(name)), *(f"{number(part)} +" for part in parts), quarantined, records, *errors)
+    return table
+
+
+def _truth(truth: Mapping[str, Mapping[str, Any]]) -> Table:
+    measures = ("erase_precision", "erase_recall", "review_recall", "review_recall_rich")
+    columns = ("residents", "erased", "precision", "recall", "recall with review", "with review, rich evidence")
+    table = _table("jurisdiction", columns, "Against known countries of residence")
+    for name, found in truth.items():
+        shares = [percent(found[measure]) if found.get(measure) is not None else "–" for measure in measures]
+        table.add_row(_text(_country(name)), number(found["residents"]), number(found["erased"]), *shares)
+    return table
+
+
+def _stores(stores: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _table("store", ("holds", "files", "found in", "rows", "found", "removed", "to rewrite"), "Purge")
+    for name, store in stores.items():
+        figures = [number(store.get(key, 0)) for key in ("files", "files_matched", "rows", "rows_matched")]
+        removed, rewrite = number(store.get("rows_removed", 0)), size(store.get("bytes_to_rewrite", 0))
+        table.add_row(_text(name), _text(store.get("holds", "")), *figures, removed, rewrite)
+    return table
+
+
+def _untouched(console: Console, stores: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, store in stores.items():
+        for key, why in (("conflicts", "changed since it was read"), ("unreadable", "could not be read")):
+            for file in store.get(key, ()):
+                console.print(_text(f"  not touched, {why}: {visible(name)}: {visible(file)}", "yellow"))
+
+
+def _checks(checks: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _table(
+        "store", ("anything left?", "all else there?", "files", "traces", "rows lost", "control found"), "Verification"
+    )
+    for name, check in checks.items():
+        judged, control = judge_check(check), check.get("control") or {}
+        words = [_text(word, _STYLES[TONES.get(word, "open")]) for word in (judged.left, judged.rest)]
+        figures = [number(check.get(key, 0)) for key in ("files", "residue", "rows_lost")]
+        found = f"{number(control['found'])} of {number(control['planted'])}" if control else "none"
+        table.add_row(_text(name), *words, *figures, found)
+    return table
+
+
+def _next_steps(summary: Mapping[str, Any], state: State) -> Iterable[Text]:
+    steps = {
+        State.SCORED: "write the deletion manifests: lethe plan JOB",
+        State.PLANNED: "see what would be destroyed: lethe purge JOB",
+        State.PREVIEWED: "nothing was destroyed: add --execute",
+        State.INCOMPLETE: "run lethe purge JOB --execute again" + ("; mend unreadable files first" * _unread(summary)),
+        State.ERASED: "check independently that it is gone: lethe verify JOB",
+        State.UNVERIFIED: "mend what could not be verified, then: lethe verify JOB",
+        State.FAILED: "see verification.json, then: lethe purge JOB --execute, lethe verify JOB",
+    }
+    if state in steps:
+        yield _text(f"next: {steps[state]}")
+    if place := summary.get("report"):
+        yield _text(f"report: {visible(str(place))}")
+    elif place := summary.get("out"):
+        yield _text(f"output: {visible(str(place))}")
+
+
+def _unread(summary: Mapping[str, Any]) -> bool:
+    stores = (summary.get("purge") or {}).get("stores", {}).values()
+    return untouched_files(summary) > sum(len(store.get("conflicts", ())) for store in stores)
+
+
+def _demo(console: Console, demo: Mapping[str, Any]) -> None:
+    grid = Table.grid(padding=(0, 2))
+    for key, value in demo.items():
+        if key == "next":
+            continue
+        shown = ", ".join(f"{name} {count}" for name, count in value.items()) if isinstance(value, Mapping) else value
+        grid.add_row(
+            _text(key.replace("_", " "), "dim"), _text(number(shown) if isinstance(shown, int) else str(shown))
+        )
+    console.print(grid)
+    console.print(_text(f"next: {demo.get('next') or 'lethe run ' + str(demo.get('folder', 'DIR'))}"))
+
+
+def _approvals(console: Console, approvals: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, approval in approvals.items():
+        console.print(_text(f"{_country(name)}: signed", "bold"))
+        for key in ("manifest", "public_key", "signature"):
+            # On one line whatever the width, so that it can be copied.
+            console.print(_text(f"  {key.replace('_', ' '):<12}{approval.get(key, '')}"), soft_wrap=True)
+    console.print(_text("next: lethe purge JOB --execute"))
+
+
+def _explanation(console: Console, explanation: Mapping[str, Any]) -> None:
+    console.print(_text(f"subject {visible(str(explanation['subject']))}", "bold"), "")
+    for row in explanation.get("jurisdictions", ()):
+        head = f"{_country(row['jurisdiction'])}: {row['tier']}, P = {percent(row['probability'])}"
+        console.print(_text(f"{head}, evidence {row['evidence_class']}", "bold"))
+        console.print(_text(f"  {row.get('reason', '')}"))
+        console.print(Padding(_bars(row), (0, 0, 1, 2)))
+    if episodes := explanation.get("episodes"):
+        console.print(_episodes(episodes), "")
+    elif "episodes" not in explanation:
+        console.print(_text("episodes: not shown, the records are no longer there", "dim"))
+
+
+def _bars(row: Mapping[str, Any]) -> Table:
+    """A sum that can be checked by hand: the prior, what each family adds, the score."""
+    table = _table("", ("bits", "records", "episodes"), None)
+    table.add_column("evidence", overflow="fold")
+    table.add_row("prior", bits(row["prior_mb"]))
+    for bar in row["bars"]:
+        silent = bar.get("null_reason")
+        why = f"silent: {silent.replace('_', ' ')}" if silent else str(bar.get("evidence", ""))
+        rival = f", mainly against {bar['rival']}" if bar.get("rival") and not silent else ""
+        cells = (bits(bar["weight_mb"]), number(bar["n_records"]), number(bar["n_episodes"]))
+        table.add_row(_text(bar["family"]), *cells, _text(f"{why}{rival}", "dim" if silent else ""))
+    table.add_row("score", bits(row["score_mb"]), style="bold")
+    return table
+
+
+def _episodes(episodes: Sequence[Mapping[str, Any]]) -> Table:
+    columns = tuple(dict.fromkeys(key for episode in episodes for key in episode))
+    table = Table(title="Episodes", title_justify="left", title_style="dim", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column.removesuffix("_mb"), justify="right" if column.endswith("_mb") else "left")
+    for episode in episodes:
+        table.add_row(*(_cell(column, episode.get(column)) for column in columns))
+    return table
+
+
+def _cell(column: str, value: object) -> Text:
+    if column.endswith("_mb") and isinstance(value, int):
+        return _text(bits(value))
+    return _text("–" if value is None else str(value))
+
+
+def _table(first: str, columns: Iterable[str], title: str | None) -> Table:
+    table = Table(title=title, title_justify="left", title_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(first, overflow="fold")
+    for column in columns:
+        left = column == "holds" or column.endswith("?")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    return table
+
+
+def _country(name: str) -> str:
+    known = known_jurisdictions().get(name)
+    return known.name if known else name
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Text as it is: no markup is read in it, and what it hides is spelled out."""
+    return Text(visible(text), style, overflow="fold")
