@@ -101,9 +101,7 @@ def _may_hold_number(text: pa.Array) -> npt.NDArray[np.bool_]:
     return np.asarray(pc.fill_null(found, False), np.bool_)
 
 
-def _region_and_text(
-    title: pa.Array, caption: pa.Array, page_country: npt.NDArray[np.int16]
-) -> pa.DictionaryArray:
+def _region_and_text(title: pa.Array, caption: pa.Array, page_country: npt.NDArray[np.int16]) -> pa.DictionaryArray:
     """Each distinct region, title and caption once, as bytes in lines, with the rows that have it."""
     regions = pa.array([*COUNTRIES, _NO_REGION], pa.large_binary())
     region = regions.take(pa.array(np.where(page_country == NONE, len(COUNTRIES), page_country)))
