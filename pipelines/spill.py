@@ -46,6 +46,8 @@ class SpillWriter(AbstractContextManager["SpillWriter"]):
 
     def write(self, table: pa.Table, shards: npt.NDArray[np.int64]) -> None:
         """Append the rows of `table`, one batch for each shard that occurs in `shards`, shape `(rows,)`."""
+        if not len(table):
+            return
         order = np.argsort(shards, kind="stable")
         ordered = table.take(pa.array(order)).combine_chunks()
         present, starts = np.unique(shards[order], return_index=True)
