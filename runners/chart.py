@@ -7,7 +7,7 @@ from typing import NamedTuple
 from runners.tally import Counts
 from schemas.scores import TIERS
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 760, 236, 34, 42, 36
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 760, 246, 34, 52, 36
 """The histogram: its size, and the margins of its plot (none on the right)."""
 
 BINS = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
