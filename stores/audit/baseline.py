@@ -46,14 +46,12 @@ def take_baseline(
 
     Raises InputError if the file cannot be read or has no such column.
     """
-    source = root / path
     try:
-        file = pq.ParquetFile(source, memory_map=True, pre_buffer=False)
+        with pq.ParquetFile(root / path, memory_map=True, pre_buffer=False) as file:
+            return _read(file, root, path, key_column, is_listed, key)
     except (pa.ArrowException, OSError) as error:
         reason = type(error).__name__
         raise InputError(f"{printable(path)} cannot be read as Parquet ({reason}); take it out of the store") from error
-    with file:
-        return _read(file, root, path, key_column, is_listed, key)
 
 
 def _read(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stores.audit.arrays import byte_width, is_binary, is_list, is_text, list_runs, simplify
@@ -50,8 +51,7 @@ def run_control(sample: Path, key_column: str, scratch: Path, key: bytes) -> Con
     try:
         pq.write_table(table, scratch / name, **settings)
         _, vectors = take_baseline(scratch, name, key_column, lambda keys: np.ones(len(keys), np.bool_), key)
-        keys = simplify(table[key_column].combine_chunks())
-        keys = keys.dictionary_decode() if pa.types.is_dictionary(keys.type) else keys
+        keys = _plain(table[key_column].combine_chunks())
         needles = make_needles(keys if is_binary(keys.type) else keys.cast(pa.string()), vectors, key)
         examination = Examination(needles, key, key_column)
         examination.examine(view_file(scratch / name))
@@ -66,13 +66,13 @@ def run_control(sample: Path, key_column: str, scratch: Path, key: bytes) -> Con
 
 def _synthetic_rows(file: pq.ParquetFile, key_column: str) -> pa.Table:
     schema, random = file.schema_arrow, np.random.default_rng()
-    first = next(file.iter_batches(batch_size=1), None)
+    sample = next(file.iter_batches(batch_size=ROWS), None)
     columns = []
     for place, field in enumerate(schema):
         if field.name == key_column:
             columns.append(_random_keys(field.type, random))
         elif is_vector_column(field.type):
-            columns.append(_random_values(field.type, random, _length(first, place)))
+            columns.append(_random_values(field.type, random, _length(sample, place)))
         elif field.nullable:
             columns.append(pa.nulls(ROWS, field.type))
         else:
@@ -88,15 +88,28 @@ def _random_keys(kind: pa.DataType, random: np.random.Generator) -> pa.Array:
     return _random_values(kind, random, 1)
 
 
-def _length(first: pa.RecordBatch | None, place: int) -> int:
-    """How many elements, or bytes, the sample's first value has; 512 if it has none to tell."""
-    if first is None or not first.num_rows or first.column(place).null_count:
+def _length(sample: pa.RecordBatch | None, place: int) -> int:
+    """How many elements, or bytes, the longest vector in a column of the sample has; 512 if it has none to tell."""
+    if sample is None:
         return 512
-    column = simplify(first.column(place))
-    while is_list(column.type) and is_list(column.type.value_type):
-        column = list_runs(column)[0]
-    value = column[0].as_py() if is_list(column.type) or is_binary(column.type) else None
-    return len(value) if value else 512
+    column = _plain(sample.column(place))
+    while pa.types.is_struct(column.type) or (is_list(column.type) and is_vector_column(column.type.value_type)):
+        if is_list(column.type):
+            column = _plain(list_runs(column)[0])
+        else:
+            column = _plain(next(inner for inner in column.flatten() if is_vector_column(inner.type)))
+    if is_list(column.type):
+        lengths = pc.list_value_length(column)
+    elif is_binary(column.type):
+        lengths = pc.binary_length(column)
+    else:
+        return 512
+    return pc.max(lengths).as_py() or 512
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    array = simplify(array.drop_null())
+    return simplify(array.dictionary_decode()) if pa.types.is_dictionary(array.type) else array
 
 
 def _random_values(kind: pa.DataType, random: np.random.Generator, length: int, rows: int = ROWS) -> pa.Array:
@@ -111,7 +124,7 @@ def _random_values(kind: pa.DataType, random: np.random.Generator, length: int, 
         )
     if is_list(kind):
         each = kind.list_size if pa.types.is_fixed_size_list(kind) else length
-        inner = 1 if is_list(kind.value_type) and not pa.types.is_fixed_size_list(kind) else each
+        inner = 1 if pa.types.is_nested(kind.value_type) and not pa.types.is_fixed_size_list(kind) else each
         elements = _random_values(kind.value_type, random, length, rows * inner)
         lists = pa.FixedSizeListArray.from_arrays(elements, inner)
         return lists if pa.types.is_fixed_size_list(kind) else lists.cast(kind)

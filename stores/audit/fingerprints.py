@@ -18,6 +18,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stores.audit.arrays import (
     Runs,
@@ -36,6 +37,8 @@ from stores.audit.siphash import Bytes, Offsets, Words, hash_run, key_lanes, loa
 
 WINDOW, SHORT_WINDOW, TAIL = 32, 16, 8
 WINDOWS_PER_VECTOR = 8
+SHORTEST_VECTOR = 16
+"""Lists of fewer numbers are boxes, landmarks and angles, which two people may share; they are not vectors."""
 
 FINGERPRINTS = pa.schema([("probe", pa.uint32()), ("hash", pa.uint64()), ("vector", pa.uint32())])
 """probe: keyed, of a window's last 8 bytes; hash: keyed, of all of it; vector: a number within the same table."""
@@ -71,7 +74,8 @@ def guaranteed_fragment(length: int, windows: int = WINDOWS_PER_VECTOR) -> int:
 def is_vector_column(kind: pa.DataType) -> bool:
     """Whether a column of this type holds vectors, or hashes of them, at any depth.
 
-    These are lists of floats or 8-bit integers, and byte strings (not text).
+    These are lists of floats or 8-bit integers, and byte strings (not text). A value of less than 16 bytes is none: a
+    """The fewest consecutive bytes of a vector of `length` (random) bytes that are always found."""
     """
     if isinstance(kind, pa.BaseExtensionType):
         return is_vector_column(kind.storage_type)
@@ -83,7 +87,9 @@ def is_vector_column(kind: pa.DataType) -> bool:
         inner = kind.value_type
         eight_bits = pa.types.is_int8(inner) or pa.types.is_uint8(inner)
         return pa.types.is_floating(inner) or eight_bits or is_vector_column(inner)
-    return pa.types.is_fixed_size_binary(kind) or (is_binary(kind) and not is_text(kind))
+    if pa.types.is_fixed_size_binary(kind):
+        return bool(kind.byte_width >= SHORT_WINDOW)
+    return bool(is_binary(kind) and not is_text(kind))
 
 
 def fingerprint(columns: Iterable[pa.Array], key: bytes, windows: int = WINDOWS_PER_VECTOR) -> Fingerprints:
@@ -130,11 +136,12 @@ def _vectors(array: pa.Array) -> Iterator[Vectors]:
             if is_vector_column(field.type):
                 yield from _vectors(inner)
     elif is_list(kind):
-        elements, offsets = list_runs(array)
-        width = byte_width(elements.type)
-        if width is None or pa.types.is_fixed_size_binary(elements.type):
-            yield from _vectors(elements)
+        width = byte_width(kind.value_type)
+        if width is None or pa.types.is_fixed_size_binary(kind.value_type):
+            yield from _vectors(list_runs(array)[0])
         else:
+            long_enough = array.filter(pc.greater_equal(pc.list_value_length(array), SHORTEST_VECTOR))
+            elements, offsets = list_runs(long_enough)
             yield Vectors(_forms(*_without_nulls(elements, offsets)))
     elif pa.types.is_fixed_size_binary(kind):
         width = kind.byte_width
@@ -201,7 +208,7 @@ def _choose_windows(
 
 @numba.njit(nogil=True, cache=True)
 def _is_distinct(data: Bytes, start: int, length: int) -> bool:
-    """Whether a window says enough: a third of its bytes differ, and four of the last eight, by which it is probed."""
+    """Whether a window says enough: a third of its bytes differ, and four of the last eight, its probe."""
     enough: bool = _count_distinct(data, start, start + length) * 3 >= length
     return enough and _count_distinct(data, start + length - TAIL, start + length) >= 4
 

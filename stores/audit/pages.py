@@ -123,17 +123,28 @@ def read_layout(data: Bytes) -> Layout:
     layout.regions.append(Region(len(data) - 8, len(data), Place("magic")))
     if FILE_ENCRYPTION in footer:
         layout.problems.append("the file is encrypted")
-    for number, group in enumerate(footer.get(FILE_ROW_GROUPS, [])):
-        for chunk in group.get(GROUP_COLUMNS, []):
-            try:
-                _read_chunk(view, chunk, number, layout)
-            except (BrokenStructError, AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
-                layout.problems.append(
-                    f"row group {number}: a column chunk cannot be followed ({type(error).__name__}: {error})"
-                )
+    for number, chunk in _chunks(footer):
+        try:
+            _read_chunk(view, chunk, number, layout)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            layout.problems.append(
+                f"row group {number}: a column chunk cannot be followed ({type(error).__name__}: {error})"
+            )
     layout.regions.sort(key=lambda region: region.start)
     _find_gaps(data, layout)
     return layout
+
+
+def _chunks(footer: Struct) -> list[tuple[int, Struct]]:
+    """Every column chunk with the number of its row group."""
+    try:
+        return [
+            (number, chunk)
+            for number, group in enumerate(footer[FILE_ROW_GROUPS])
+            for chunk in group.get(GROUP_COLUMNS, [])
+        ]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BrokenStructError("the footer is not that of a Parquet file") from error
 
 
 def _read_chunk(view: memoryview, chunk: Struct, number: int, layout: Layout) -> None:
@@ -146,7 +157,7 @@ def _read_chunk(view: memoryview, chunk: Struct, number: int, layout: Layout) ->
     meta = chunk[CHUNK_METADATA]
     name = b".".join(meta[META_NAME]).decode("utf-8", "backslashreplace")
     starts = [meta[at] for at in (META_DICTIONARY_PAGE, META_DATA_PAGE) if meta.get(at, 0) > 0]
-    at = min(starts)
+    at = min(starts, default=4)  # a row group without rows has no pages
     stop = at + meta[META_COMPRESSED]
     if at < 4 or stop > len(view):
         raise BrokenStructError("it lies outside the file")

@@ -36,6 +36,18 @@ from stores.audit.siphash import Bytes
 if TYPE_CHECKING:
     from stores.audit.examine import Examination
 
+_UNREADABLE = (
+    pa.ArrowException,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+)
+"""What reading a file that is damaged, or forged, may raise: numbers out of range, structs of another shape."""
+
 
 def examine(data: Bytes, into: "Examination", *, own_rows: bool) -> None:
     """Search the Parquet file `data`; with `own_rows` its rows count as rows of the store."""
@@ -50,13 +62,11 @@ def examine(data: Bytes, into: "Examination", *, own_rows: bool) -> None:
     if not layout.is_summary:
         with _reporting(into, "its rows cannot be decoded"):
             _examine_rows(data, layout, into, own_rows)
-    _examine_structs(layout, into)
+    with _reporting(into, "its footer or page headers cannot be read"):
+        _examine_structs(layout, into)
     _examine_bytes(data, layout, into)
-    for page, content in payloads(data, layout.pages, into.problems):
-        into.add(scan(content, into.tables), page.place)
-    if into.tables.has_tiny_ids:
-        for page, content in _dictionaries(data, layout):
-            into.add_equal(_plain_values(content), page.place)
+    with _reporting(into, "its pages cannot be read"):
+        _examine_pages(data, layout, into)
     for region in layout.regions:
         if region.place.what == "bloom filter":
             with _reporting(into, "a Bloom filter cannot be checked"):
@@ -67,7 +77,7 @@ def examine(data: Bytes, into: "Examination", *, own_rows: bool) -> None:
 def _reporting(into: "Examination", what: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, NotImplementedError, ValueError, KeyError, IndexError) as error:
+    except _UNREADABLE as error:
         into.problems.append(f"{what} ({type(error).__name__})")
 
 
@@ -160,6 +170,14 @@ def _examine_bytes(data: Bytes, layout: Layout, into: "Examination") -> None:
         if inside and region.facts is not None and (what, number) in in_structs:
             continue
         into.found[what, region.place if inside else Place("raw bytes")].add(number)
+
+
+def _examine_pages(data: Bytes, layout: Layout, into: "Examination") -> None:
+    for page, content in payloads(data, layout.pages, into.problems):
+        into.add(scan(content, into.tables), page.place)
+    if into.tables.has_tiny_ids:
+        for page, content in _dictionaries(data, layout):
+            into.add_equal(_plain_values(content), page.place)
 
 
 def _dictionaries(data: Bytes, layout: Layout) -> Iterator[tuple[Page, Bytes]]:
