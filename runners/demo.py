@@ -186,7 +186,7 @@ out = "out"
 jurisdictions = ["uk", "fr", "it"]
 
 [records]
-# One row per face in one image: a folder, a file or a glob of Parquet; s3:// and gs:// work too.
+# One row per face in one image: a folder, a file or a glob of Parquet.
 path = "records/"
 
 # [records.columns]

@@ -38,20 +38,24 @@ def purge(session: Session, manifests: Mapping[str, Manifest], execute: bool) ->
     before = state.finished("purge")
     if not execute and before and before["executed"]:
         return ExitCode.DONE
-    stores = {}
-    for name, work in store_works(session, manifests).items():
-        store = work.open_store()
-        if execute:
-            store.janitor(work.receipts)
-        shutil.rmtree(work.located.folder, ignore_errors=True)
-        transform = PurgeUnits(work) if execute else LocateUnits(work)
-        label = f"{'purge' if execute else 'locate'} {name}"
-        session.run(label, _apply(transform), work.located, store.describe().units)
-        stores[name] = sum_up(work.located.entries().values(), work.section)
+    works = store_works(session, manifests)
+    # Every store is looked into before the first is touched: a mistake in the job file must not stop half-way.
+    stores = {name: _each_unit(session, work, "locate", LocateUnits(work)) for name, work in works.items()}
+    if execute:
+        for work in works.values():
+            work.open_store().janitor(work.receipts)
+        stores = {name: _each_unit(session, work, "purge", PurgeUnits(work)) for name, work in works.items()}
     faces = len(KeySet.open(_keys_file(session, "face_id")))
     state.record(purge={"executed": execute, "faces": faces, "stores": stores})
     refused = any(store["conflicts"] or store["unreadable"] for store in stores.values())
     return ExitCode.FAILED if refused and execute else ExitCode.DONE
+
+
+def _each_unit(session: Session, work: PurgeWork, label: str, transform: beam.PTransform) -> dict[str, Any]:
+    """Run one step over all units of a store; returns what their receipts come to."""
+    shutil.rmtree(work.located.folder, ignore_errors=True)
+    session.run(f"{label} {work.name}", _apply(transform), work.located, work.open_store().describe().units)
+    return sum_up(work.located.entries().values(), work.section)
 
 
 def store_works(session: Session, manifests: Mapping[str, Manifest]) -> dict[str, PurgeWork]:
@@ -76,8 +80,8 @@ def store_works(session: Session, manifests: Mapping[str, Manifest]) -> dict[str
 def verify(session: Session, manifests: Mapping[str, Manifest], finish: bool = False) -> ExitCode:
     """Examine every store after an executed purge and write `verification.json`.
 
-    With `finish`, the audit key and the fingerprints are destroyed once every store has passed: the verdicts then stand,
-    and can be repeated by nobody, not even lethe.
+    With `finish`, the audit key and the fingerprints are destroyed once every store has passed: the verdicts then
+    stand, and can be repeated by nobody, not even lethe.
 
     Raises:
         InputError: no purge was executed.

@@ -167,7 +167,7 @@ def summary(session: Session) -> dict[str, Any]:
     out = session.job.out
     written = session.state.finished("manifests") or {}
     manifests = {name: load_manifest(out / "manifests" / name) for name in written}
-    shown = ("entries", "kept", "quarantined", "records", "subjects", "expected")
+    shown = ("entries", "kept", "quarantined", "records", "subjects", "expected", "policy")
     return {
         **session.state.content,
         "jurisdictions": {

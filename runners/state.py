@@ -72,7 +72,7 @@ class RunState:
         if self.receipts.is_dir() and any(self.receipts.rglob("*.json")):
             raise InputError(
                 f"{str(self.out)!r} holds the receipts of an executed purge (run {self.run_id}), and the records, the "
-                f"job file or the model have changed since (run {run_id}); keep that proof and write to another folder: "
+                f"job file or the model have changed since (run {run_id}); keep that proof and write elsewhere: "
                 '[job] out = "..."'
             )
         for name in _OUTPUTS:

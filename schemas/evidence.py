@@ -116,7 +116,7 @@ EVIDENCE = pa.schema(
 """One row per record read, usable or not.
 
 `unit` and `row` say where the record stands in the input. `subject_id` is never null here: a record without one is its
-own subject. `episode` is the keyed hash of the uploader, else the host, else the image; `month` is year * 12 + month - 1 in
-which the image was taken (else collected), `NONE` if unknown. `phone_hash` is 0 without a number. `fault` is a
-`schemas.quarantine.Fault`, 0 for a usable record.
+own subject. `episode` is the keyed hash of the uploader, else the host, else the image; `month` counts from year 0 and
+is that in which the image was taken (else collected), `NONE` if unknown. `phone_hash` is 0 without a number. `fault` is
+a `schemas.quarantine.Fault`, 0 for a usable record.
 """

@@ -145,6 +145,9 @@ def load_job(path: Path) -> Job:
 
 
 def _check_names(file: str, job: Job) -> None:
+    paths = [job.job.out, job.records.path, job.signals.geoip, job.model.path, *(store.path for store in job.store)]
+    for remote in (path for path in paths if path and "://" in path):
+        raise InputError(f"{file}: {remote!r} is not on a file system; this version of lethe reads and writes files")
     for name in job.job.jurisdictions:
         find_jurisdiction(name)
     for ours in job.records.columns:

@@ -4,7 +4,7 @@ One row per face in one image. Near types are cast, other names are mapped by th
 are read as null. What cannot be cast stops the job before any work.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -104,7 +104,7 @@ def castable(found: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_null(found):
         return True
     if pa.types.is_large_string(wanted):
-        kinds = _TEXT_KINDS
+        kinds: tuple[Callable[[pa.DataType], bool], ...] = _TEXT_KINDS
     elif pa.types.is_timestamp(wanted):
         kinds = (pa.types.is_timestamp, pa.types.is_date)
     else:
