@@ -75,7 +75,8 @@ def is_vector_column(kind: pa.DataType) -> bool:
     """Whether a column of this type holds vectors, or hashes of them, at any depth.
 
     These are lists of floats or 8-bit integers, and byte strings (not text). A value of less than 16 bytes is none: a
-    """The fewest consecutive bytes of a vector of `length` (random) bytes that are always found."""
+    perceptual hash of 8 may be shared with a row that stays, so finding it would prove nothing; its row is what must
+    go.
     """
     if isinstance(kind, pa.BaseExtensionType):
         return is_vector_column(kind.storage_type)
