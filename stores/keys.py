@@ -37,7 +37,7 @@ class KeySet:
 
         Equal sets give equal bytes, whatever their order and repetition. All ids pass through memory once.
         """
-        batches = [as_bytes(batch.drop_null()) for batch in ids]
+        batches = [as_bytes(batch).drop_null() for batch in ids]
         everything = pa.chunked_array(batches, pa.large_binary()).combine_chunks()
         table = pa.table({"hash": pa.array(hash_strings(everything)), "id": everything})
         table = table.sort_by([("hash", "ascending"), ("id", "ascending")]).combine_chunks()

@@ -80,8 +80,10 @@ def write_survivors(match: Match, key: str, keys: KeySet, aside: Path) -> list[s
     options = layout.writer_options(reader.schema_arrow, columns, key, rows)
     with pq.ParquetWriter(aside, reader.schema_arrow, **options) as writer:
         for group, stays in zip(plan.groups, plan.keep, strict=True):
-            survivors = _select(reader.read_row_group(group, use_threads=False), stays)
-            writer.write_table(survivors, row_group_size=len(survivors))
+            # No name for the table: one row group would stay in memory while the next is read.
+            writer.write_table(
+                _select(reader.read_row_group(group, use_threads=False), stays), row_group_size=int(stays.sum())
+            )
     _check_columns(metadata, parse_metadata(read_footer(aside)))
     transplant(aside, footer, plan.groups, pairs)
     _check_rows(path, aside, match, plan, key, keys)
