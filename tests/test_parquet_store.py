@@ -380,6 +380,37 @@ def test_pandas_metadata_stays_unless_the_users_part_holds_an_id(tmp_path: Path)
 # --- files of other writers ---------------------------------------------------------------------------------------
 
 
+def footer_of(path: Path) -> thrift.Struct:
+    """The footer, without the Arrow schema that no other writer would have left in it."""
+    content = path.read_bytes()
+    footer = thrift.decode(content[-8 - int.from_bytes(content[-8:-4], "little") : -8])
+    footer.drop(5)
+    return footer
+
+
+def replace_footer(path: Path, footer: thrift.Struct) -> None:
+    content, changed = path.read_bytes(), thrift.encode(footer)
+    pages = content[: -8 - int.from_bytes(content[-8:-4], "little")]
+    path.write_bytes(pages + changed + len(changed).to_bytes(4, "little") + b"PAR1")
+
+
+def test_decimals_in_more_bytes_than_needed(tmp_path: Path) -> None:
+    """Their order is not that of bare bytes: better no minimum and maximum than wrong ones."""
+    numbers = [row - 40 for row in range(ROWS)]
+    content = pa.array([number.to_bytes(16, "big", signed=True) for number in numbers], pa.binary(16))
+    path = stored(tmp_path, pa.table({"face_id": ids(), "d": content}))
+    footer = footer_of(path)
+    for field, value in ((6, 5), (7, 2), (8, 9)):  # converted type DECIMAL, scale, precision
+        footer.structs(2)[2].put(field, thrift.I32, value)
+    replace_footer(path, footer)
+    before = pq.read_table(path)
+    assert before["d"].to_pylist() == [decimal.Decimal(number) / 100 for number in numbers]
+    (receipt,) = purge(path.parent, DOOMED)
+    assert_purged(before, path)
+    assert not chunks(path, 1)[0].is_stats_set
+    assert receipt.dropped == ("statistics of d",)
+
+
 def test_int96_stays_int96_whatever_its_range(tmp_path: Path) -> None:
     """Spark's 9999-12-31 does not fit into nanoseconds, and nobody needs to interpret it."""
     table = pa.table({"face_id": ids(), "t": pa.array([2**61 - i for i in range(ROWS)], pa.timestamp("ns"))})
@@ -407,10 +438,7 @@ def test_lists_in_the_ways_of_older_writers(tmp_path: Path, shape: str) -> None:
     field = pa.field("v", kind, nullable=shape != "bare repeated")
     values = [[row, -row][: row % 3] for row in range(ROWS)]
     path = stored(tmp_path, pa.table([ids(), values], schema=pa.schema([pa.field("face_id", pa.string()), field])))
-    content = path.read_bytes()
-    length = int.from_bytes(content[-8:-4], "little")
-    footer = thrift.decode(content[-8 - length : -8])
-    footer.drop(5)  # the Arrow schema, which no such writer would have left
+    footer = footer_of(path)
     _, schema = footer.fields[2]
     assert isinstance(schema, thrift.Sequence)
     root, key, outer, middle, element = footer.structs(2)
@@ -427,8 +455,7 @@ def test_lists_in_the_ways_of_older_writers(tmp_path: Path, shape: str) -> None:
         meta = group.structs(1)[1].struct(3)
         assert meta is not None
         meta.put(3, thrift.LIST, thrift.Sequence(thrift.BINARY, names))
-    changed = thrift.encode(footer)
-    path.write_bytes(content[: -8 - length] + changed + len(changed).to_bytes(4, "little") + b"PAR1")
+    replace_footer(path, footer)
     before, schema_before = pq.read_table(path), pq.read_metadata(path).schema
     assert before["v"].to_pylist() == values
     (receipt,) = purge(path.parent, DOOMED)
