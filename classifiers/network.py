@@ -6,6 +6,7 @@ army abroad, makes the address say nothing.
 """
 
 import functools
+import ipaddress
 import logging
 import os
 import threading
@@ -15,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import geoip2.database
+import geoip2.errors
 import maxminddb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from geoip2.models import Country
 from maxminddb.reader import Metadata
 
 from classifiers.addresses import EMPTY, MALFORMED, Intervals, is_public, parse_addresses
@@ -55,6 +59,9 @@ _CACHED_SIZE = 1 << 20
 """A smaller database, in bytes, is read faster than its cache would be found."""
 
 _CACHE_LAYOUT = 1
+
+_ASKED = 256
+"""How many addresses are put to geoip2 whenever a database is opened."""
 
 Record = dict[str, Any]
 Answer = tuple[int, int]
@@ -98,6 +105,7 @@ class NetworkDatabase:
                 f"{path} is a {metadata.database_type} database and names no country; [signals] geoip needs "
                 "one with country.iso_code, such as GeoLite2-Country or GeoLite2-City"
             )
+        _agree_with_geoip2(path, metadata, places)
         hidden = None
         if anonymous is not None:
             found, hidden = _read(anonymous, _anonymity)
@@ -107,6 +115,39 @@ class NetworkDatabase:
                     "hosting; [signals] anonymous_ip needs a GeoIP2-Anonymous-IP database"
                 )
         return cls(metadata.database_type, metadata.build_epoch, places, hidden)
+
+
+def _agree_with_geoip2(path: Path, metadata: Metadata, places: Answers) -> None:
+    """Put addresses all over the database to geoip2 itself: bulk lookups are right only as far as they agree with it.
+
+    Raises:
+        InputError: geoip2 places one of them elsewhere, so the database has a layout lethe does not read rightly.
+
+    """
+    draw = np.random.default_rng(metadata.build_epoch)
+    asked = [str(ipaddress.ip_address(int(number))) for number in draw.integers(1 << 24, 223 << 24, _ASKED)]
+    addresses = parse_addresses(pa.array(asked, pa.large_string()))
+    ours = places.country[places.intervals.find(addresses)]
+    with geoip2.database.Reader(path) as reader:
+        layout = next((name for name in ("Country", "Enterprise") if name in metadata.database_type), "City")
+        ask: Callable[[str], Country] = getattr(reader, layout.lower())
+        for address, index in zip(asked, ours.tolist(), strict=True):
+            try:
+                answer = ask(address)
+            except geoip2.errors.AddressNotFoundError:
+                theirs = NONE
+            except TypeError as error:  # geoip2 goes by the type's name
+                raise InputError(
+                    f"{path} is a {metadata.database_type} database, which geoip2 does not read as one of countries"
+                ) from error
+            else:
+                abroad = answer.represented_country.iso_code
+                theirs = NONE if abroad else country_index(answer.country.iso_code)
+            if theirs != index:
+                raise InputError(
+                    f"{path} is a {metadata.database_type} database that lethe and geoip2 read differently; [signals] "
+                    "geoip needs one in MaxMind's City, Country or Enterprise layout"
+                )
 
 
 _open_once = functools.lru_cache(maxsize=4)(NetworkDatabase.open)

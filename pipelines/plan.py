@@ -38,7 +38,8 @@ class PlanWork:
 
     score: ScoreWork
     run_id: str
-    model_digest: str
+    digests: Mapping[str, Any]
+    """Of job file, model, databases and input, as the manifest gives them."""
     quarantined: int
 
     @property
@@ -73,7 +74,7 @@ def write_shard_entries(shard: int, work: PlanWork) -> dict[str, Any]:
     for name in work.score.territories:
         mine = scores.filter(pc.equal(scores.column("jurisdiction"), name)).combine_chunks()
         placed = pc.index_in(placements.column("subject_id"), mine.column("subject_id")).to_numpy()
-        entries = list_entries(placements, mine, placed, work.model_digest, find_jurisdiction(name))
+        entries = list_entries(placements, mine, placed, work.digests["model_digest"], find_jurisdiction(name))
         report[name] = {
             "part": _write_entries(work.manifest_folder(name), shard, entries),
             "entries": _counts(entries.column("tier"), LISTED_TIERS),
@@ -190,9 +191,7 @@ def assemble_manifest(name: str, reports: list[Mapping[str, Any]], work: PlanWor
         source=jurisdiction.source,
         policy=policy,
         policy_digest=digest_bytes(canonical_json(policy)),
-        model_digest=work.model_digest,
-        config_digest=job.digest,
-        input_digest=work.score.inventory.digest,
+        **work.digests,
         records=work.score.records,
         entries=entries,
         kept=kept,

@@ -31,7 +31,7 @@ def purge(session: Session, manifests: Mapping[str, Manifest], execute: bool) ->
 
     """
     job, state = session.job, session.state
-    if session.work.folder.name != state.run_id:
+    if any(manifest.input_digest != session.inventory.digest for manifest in manifests.values()):
         raise ManifestError("the records have changed since the manifests were written; nothing was touched")
     if execute and job.policy.require_approval:
         require_approvals(job)
@@ -60,7 +60,7 @@ def _each_unit(session: Session, work: PurgeWork, label: str, transform: beam.PT
 
 def store_works(session: Session, manifests: Mapping[str, Manifest]) -> dict[str, PurgeWork]:
     """What is to be done in each store, with the keys to remove written down."""
-    job, folder = session.job, session.work.folder
+    job, folder = session.job, session.run_folder
     for column in sorted({key_column(store, job) for store in job.stores.values()} | {"face_id"}):
         write_keys(manifests, job.out / "manifests", column, _keys_file(session, column))
     return {
@@ -90,9 +90,7 @@ def verify(session: Session, manifests: Mapping[str, Manifest], finish: bool = F
     state = session.state
     purged = state.finished("purge")
     if not purged or not purged["executed"]:
-        raise InputError(
-            "no purge was executed, so there is nothing to verify; `lethe purge JOB --execute` destroys"
-        )
+        raise InputError("no purge was executed, so there is nothing to verify; `lethe purge JOB --execute` destroys")
     if not state.finished("finished"):
         verdicts = [_verify_store(session, manifests, name, store) for name, store in session.job.stores.items()]
         write_json(
@@ -102,7 +100,7 @@ def verify(session: Session, manifests: Mapping[str, Manifest], finish: bool = F
         state.record(verification={"stores": {verdict.store: _outline(verdict) for verdict in verdicts}})
     passed = all(store["passed"] for store in state.content["verification"]["stores"].values())
     if finish and passed:
-        shutil.rmtree(session.work.folder / "secret", ignore_errors=True)
+        shutil.rmtree(session.run_folder / "secret", ignore_errors=True)
         state.record(finished=True)
     return ExitCode.DONE if passed else ExitCode.NOT_VERIFIED
 
@@ -117,8 +115,8 @@ def _verify_store(
         pattern=split_glob(session.job.path(section.path))[1],
         parts=tuple(root / folder / part.name for folder, manifest in manifests.items() for part in manifest.parts),
         column=key_column(section, session.job),
-        checks=Ledger(session.work.folder / "checks" / name),
-        scratch=session.work.folder / "control",
+        checks=Ledger(session.run_folder / "checks" / name),
+        scratch=session.run_folder / "control",
         attempt=uuid.uuid4().hex,
     )
     shutil.rmtree(work.checks.folder, ignore_errors=True)
@@ -143,13 +141,13 @@ def _outline(verdict: StoreVerdict) -> dict[str, Any]:
 
 
 def _baseline_work(session: Session, name: str, section: StoreSection) -> BaselineWork:
-    folder = session.work.folder
+    folder = session.run_folder
     root = split_glob(session.job.path(section.path))[0].resolve()
     return BaselineWork(root, section.key, Ledger(folder / "baseline" / name), folder / "secret")
 
 
 def _keys_file(session: Session, column: str) -> Path:
-    return session.work.folder / "keys" / f"{column}.arrow"
+    return session.run_folder / "keys" / f"{column}.arrow"
 
 
 def _apply(transform: beam.PTransform) -> Callable[[beam.Pipeline], object]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from classifiers.explain import episode_details, explain_sentence
 from classifiers.gather import gather_evidence, name_subjects
 from pipelines.inventory import read_unit
-from pipelines.score import BATCH_ROWS, ScoreWork
+from pipelines.score import BATCH_ROWS
 from runners.stages import Session
 from schemas.errors import InputError
 from schemas.evidence import EVIDENCE
@@ -40,22 +40,24 @@ def explain_subject(session: Session, subject: str) -> dict[str, Any]:
     for row in jurisdictions:
         del row["subject_id"]
     explanation: dict[str, Any] = {"subject": subject, "jurisdictions": jurisdictions}
-    evidence = find_evidence(session.work, subject)
+    evidence = find_evidence(session, subject)
     if len(evidence):
         explanation["episodes"] = episode_details(evidence, session.model, session.work.territories).to_pylist()
     return explanation
 
 
-def find_evidence(work: ScoreWork, subject: str) -> pa.Table:
+def find_evidence(session: Session, subject: str) -> pa.Table:
     """The evidence of one subject's usable records, read again; empty once they are erased."""
-    return pa.concat_tables([EVIDENCE.empty_table(), *_evidence(work, subject)]).filter(pc.field("fault") == Fault.NONE)
+    return pa.concat_tables([EVIDENCE.empty_table(), *_evidence(session, subject)]).filter(
+        pc.field("fault") == Fault.NONE
+    )
 
 
-def _evidence(work: ScoreWork, subject: str) -> Iterator[pa.Table]:
-    inventory, sources = work.inventory, work.sources()
+def _evidence(session: Session, subject: str) -> Iterator[pa.Table]:
+    inventory, sources = session.inventory, session.work.sources()
     for unit in inventory.units():
         row = unit.first_row
-        for batch in read_unit(inventory.root, unit, work.job.records.columns, BATCH_ROWS):
+        for batch in read_unit(inventory.root, unit, session.job.records.columns, BATCH_ROWS):
             mine = pc.equal(name_subjects(batch.column("subject_id"), batch.column("record_id")), subject).to_numpy(
                 zero_copy_only=False
             )

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -63,9 +64,30 @@ class Session:
         return as_first_read(found, Inventory.load(saved), rewritten_files(self.state.receipts))
 
     @cached_property
+    def digests(self) -> dict[str, Any]:
+        """Of all that decides the result."""
+        signals = self.job.signals
+        databases = {"geoip": signals.geoip, "anonymous_ip": signals.anonymous_ip}
+        return {
+            "config_digest": self.job.digest,
+            "model_digest": self.model.digest,
+            "input_digest": self.inventory.digest,
+            "databases": {
+                name: digest_file(self.job.path(path))
+                for name, path in databases.items()
+                if path and self.job.path(path).is_file()  # one that is not there is told when it is opened
+            },
+        }
+
+    @property
+    def run_folder(self) -> Path:
+        """What the run that `out` holds remembers."""
+        return self.job.out / "work" / str(self.state.run_id)
+
+    @cached_property
     def work(self) -> ScoreWork:
         """The scoring to be done, named by job, model and input."""
-        run_id = name_run(self.job.digest, self.model.digest, self.inventory.digest)
+        run_id = name_run(self.digests)
         territories = {name: find_jurisdiction(name).territory for name in self.job.job.jurisdictions}
         return ScoreWork(self.job, territories, self.inventory.rows, self.job.out / "work" / run_id)
 
@@ -73,12 +95,7 @@ class Session:
 def score(session: Session) -> dict[str, Any]:
     """Score all records, unless just this was done before; returns the counts, which add up."""
     job, state, work = session.job, session.state, session.work
-    digests = {
-        "config_digest": job.digest,
-        "model_digest": session.model.digest,
-        "input_digest": session.inventory.digest,
-    }
-    state.begin(work.folder.name, digests)
+    state.begin(work.folder.name, session.digests)
     if done := state.finished("score"):
         return done
     remove_temporaries(job.out)
@@ -136,7 +153,7 @@ def plan(session: Session, anew: bool = False) -> dict[str, Manifest]:
     """The manifests of a scored job, written if they are not there yet, or `anew`; all their digests are checked."""
     scored, state = score(session), session.state
     if anew or not state.finished("manifests"):
-        work = PlanWork(session.work, str(state.run_id), session.model.digest, scored["quarantined"])
+        work = PlanWork(session.work, str(state.run_id), session.digests, scored["quarantined"])
         shutil.rmtree(work.shards.folder, ignore_errors=True)
         shards = [int(name) for name in session.work.shards.entries()]
         session.run(

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class RunState:
             self.content = json.loads(json.dumps(changed))
             write_json(self.file, self.content)
 
-    def begin(self, run_id: str, digests: dict[str, str]) -> None:
+    def begin(self, run_id: str, digests: Mapping[str, object]) -> None:
         """Make room for run `run_id`; what another run left is removed, unless it is the proof of an erasure.
 
         Raises:
@@ -83,9 +83,9 @@ class RunState:
         self.record(run_id=run_id, **digests, software=software_versions())
 
 
-def name_run(config: str, model: str, inputs: str) -> str:
-    """The id of a run: the same job, model and input have the same id wherever they run."""
-    return digest_bytes(canonical_json([config, model, inputs])).removeprefix("sha256:")[:16]
+def name_run(digests: Mapping[str, object]) -> str:
+    """The id of a run: the same job, model, databases and input have the same id wherever they run."""
+    return digest_bytes(canonical_json(digests)).removeprefix("sha256:")[:16]
 
 
 def software_versions() -> dict[str, str]:

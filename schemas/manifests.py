@@ -85,6 +85,7 @@ class Manifest(_Frozen):
     policy_digest: str
     model_digest: str
     config_digest: str
+    databases: dict[str, str]
     input_digest: str
     records: int
     entries: dict[str, int]

@@ -109,6 +109,7 @@ def manifest_of(job: Job, scores: pa.Table, name: str, hostile: str = "") -> Man
         policy_digest="sha256:" + "1" * 64,
         model_digest="sha256:" + "2" * 64,
         config_digest=job.digest,
+        databases={"geoip": "sha256:" + "ab" * 32},
         input_digest="sha256:" + "3" * 64,
         records=len(mine) + QUARANTINED,
         entries={tier: subjects[tier] for tier in ("erase", "review", "insufficient")},
