@@ -42,6 +42,11 @@ def model(benchmarks: None) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
+def populations(benchmarks: None) -> ModuleType:
+    return importlib.import_module("evaluate_populations")
+
+
+@pytest.fixture(scope="module")
 def document(benchmarks: None) -> str:
     return str(importlib.import_module("evaluate").evaluate(SHARED, datetime.date(2026, 11, 22)))
 
@@ -68,10 +73,10 @@ def test_a_decision_is_precision_recall_and_how_many(measures: ModuleType) -> No
     assert measures.Decision.of(np.zeros(4, bool), ~np.ones(4, bool)).cell == "– / – (0)"
 
 
-def test_every_row_is_one_record_of_one_subject(model: ModuleType) -> None:
+def test_every_row_is_one_record_of_one_subject(populations: ModuleType) -> None:
     country = pa.chunked_array([["FR", "Myanmar (Burma)"]], pa.large_string())
     caption = pa.chunked_array([["un", "deux"]], pa.large_string())
-    people = model.population("sample", "A sample", country, {"caption": caption})
+    people = populations.population("sample", "A sample", country, {"caption": caption})
     assert people.records.schema == RECORD
     assert people.records["subject_id"].to_pylist() == ["sample-000000", "sample-000001"]
     assert people.records["latitude"].null_count == 2
