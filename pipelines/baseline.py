@@ -9,18 +9,19 @@ The secret part is kept apart from everything an auditor passes on, and `lethe v
 import os
 import secrets
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.ledger import Ledger, name_work
 from schemas.files import replacing
 from stores.audit.baseline import FileBaseline, take_baseline
 from stores.audit.fingerprints import Fingerprints, join
-from stores.audit.rows import RowDigest
-from stores.contract import Match
+from stores.audit.rows import RowDigest, digest_rows, read_batches, schema_fingerprint
+from stores.contract import Inspect, Match
 from stores.keys import KeySet
 
 _KEY_LOCK = threading.Lock()
@@ -72,22 +73,42 @@ class BaselineWork:
         return self.secret / self.ledger.folder.name / f"{name}.arrow"
 
 
-def keep_baseline(match: Match, keys: KeySet, work: BaselineWork) -> None:
+def keep_baseline(match: Match, keys: KeySet, work: BaselineWork) -> FileBaseline | None:
     """Take the baseline of one file as it was located, unless it is there already.
 
     A file in which nothing is left to remove keeps the baseline it has: it may be one that was purged before a crash.
     One that still has rows to go and is not as its baseline says was changed by somebody else, and is read again.
     """
     if match.problem is not None:
-        return
+        return None
     path = os.path.relpath(match.file.path, work.root)
-    name = name_work(path)
-    known = work.ledger.find(name)
+    known = work.ledger.find(name_work(path))
     if known:
         seen = (known["baseline"]["size"], known["baseline"]["modified_ns"])
         if not match.rows or seen == (match.file.size, match.file.mtime_ns):
-            return
-    work.keep(name, *take_baseline(work.root, path, work.key_column, keys.contains, work.key()))
+            return from_json(known["baseline"])
+    baseline, fingerprints = take_baseline(work.root, path, work.key_column, keys.contains, work.key())
+    work.keep(name_work(path), baseline, fingerprints)
+    return baseline
+
+
+def inspect_survivors(baseline: FileBaseline, work: BaselineWork) -> Inspect:
+    """A look at a new file with the verifier's own eyes, before the old one is given up: it holds what must stay."""
+
+    def inspect(path: Path) -> str | None:
+        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+            rows = sum((digest_rows(batch, work.key()) for batch in read_batches(file)), RowDigest())
+        return None if rows == baseline.survivors else "the new file does not hold just the rows that stay"
+
+    return inspect
+
+
+def accept_schema(baseline: FileBaseline, path: Path, work: BaselineWork) -> None:
+    """Expect the schema that a file has now: its receipt says which metadata, naming somebody erased, it gave up."""
+    with pq.ParquetFile(path) as file:
+        changed = replace(baseline, schema=schema_fingerprint(file))
+    name = name_work(os.path.relpath(path, work.root))
+    work.ledger.enter(name, {"baseline": asdict(changed)})
 
 
 def from_json(record: dict[str, Any]) -> FileBaseline:

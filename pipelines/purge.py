@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 
-from pipelines.baseline import BaselineWork, keep_baseline
+from pipelines.baseline import BaselineWork, accept_schema, inspect_survivors, keep_baseline
 from pipelines.ledger import Ledger, name_work
 from schemas.job import Job, StoreSection
 from schemas.manifests import Manifest
@@ -110,8 +110,11 @@ def purge_unit(unit: str, keys: KeySet, work: PurgeWork) -> Receipt:
     """Remove the keys from one unit; the baseline is on disk before the unit is touched."""
     store = work.open_store()
     match = store.locate(unit, keys)
-    keep_baseline(match, keys, work.baseline)
-    receipt = store.purge(match, keys, work.receipts)
+    baseline = keep_baseline(match, keys, work.baseline)
+    inspect = inspect_survivors(baseline, work.baseline) if baseline else None
+    receipt = store.purge(match, keys, work.receipts, inspect)
+    if baseline and any("metadata" in lost for lost in receipt.dropped):
+        accept_schema(baseline, Path(unit), work.baseline)
     matched = receipt.rows_removed if receipt.status is Status.REMOVED else match.rows
     work.located.enter(name_work(unit), {**receipt.to_json(), "rows_matched": matched})
     return receipt

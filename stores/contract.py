@@ -9,6 +9,7 @@ and the proof.
 """
 
 import enum
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,10 @@ from stores.keys import KeySet
 
 Positions = tuple[npt.NDArray[np.int64], ...]
 """For each row group, the ascending row numbers within it."""
+
+
+Inspect = Callable[[Path], str | None]
+"""Looks at what is to replace a unit; returns what is wrong with it, None if nothing is."""
 
 
 class Status(enum.StrEnum):
@@ -134,8 +139,11 @@ class Store(Protocol):
         """Find the keys in one unit; reads no vector. Raises InputError when the key column cannot be used."""
         ...
 
-    def purge(self, match: Match, keys: KeySet, ledger: Path) -> Receipt:
-        """Remove the matched rows durably and physically; safe to repeat, also after a kill."""
+    def purge(self, match: Match, keys: KeySet, ledger: Path, inspect: Inspect | None = None) -> Receipt:
+        """Remove the matched rows durably and physically; safe to repeat, also after a kill.
+
+        `inspect` sees the new unit before it takes the place of the old one, and can still refuse it.
+        """
         ...
 
     def janitor(self, ledger: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from schemas.errors import ConflictError
 from schemas.files import TEMPORARY_PREFIX, replacing
-from stores.contract import Description, Match, Receipt, Status, StoreFile
+from stores.contract import Description, Inspect, Match, Receipt, Status, StoreFile
 from stores.keys import KeySet
 from stores.ledger import Ledger
 from stores.parquet_inventory import list_files
@@ -40,13 +40,13 @@ class ParquetStore:
         """The positions of the keys in one file."""
         return locate(Path(unit), self.key, keys)
 
-    def purge(self, match: Match, keys: KeySet, ledger: Path) -> Receipt:
+    def purge(self, match: Match, keys: KeySet, ledger: Path, inspect: Inspect | None = None) -> Receipt:
         """Rewrite one file without the matched rows; whatever happens to it, it ends in a receipt in `ledger`."""
         records = Ledger(ledger, keys.digest)
         receipt = Receipt.of(match, keys)
         if receipt.status is not Status.UNREADABLE:
             try:
-                return purge_file(match, self.key, keys, records)
+                return purge_file(match, self.key, keys, records, inspect)
             except ConflictError as error:
                 receipt = receipt.failed(Status.CONFLICT, str(error))
             except (*READ_ERRORS, RewriteError) as error:
@@ -63,7 +63,7 @@ class ParquetStore:
         return leftovers
 
 
-def purge_file(match: Match, key: str, keys: KeySet, records: Ledger) -> Receipt:
+def purge_file(match: Match, key: str, keys: KeySet, records: Ledger, inspect: Inspect | None = None) -> Receipt:
     """Rewrite one readable file, or finish what a killed attempt began; the receipt is durable on return.
 
     Raises ConflictError when the file is neither as it was located nor as an earlier attempt left it,
@@ -84,6 +84,8 @@ def purge_file(match: Match, key: str, keys: KeySet, records: Ledger) -> Receipt
     names = path.stat().st_nlink
     with replacing(path) as aside:
         lost = write_survivors(match, key, keys, aside)
+        if inspect is not None and (problem := inspect(aside)) is not None:
+            raise RewriteError(problem)
         copy_attributes(path, aside)
         with aside.open("rb") as written:
             os.fsync(written.fileno())

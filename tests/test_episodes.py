@@ -1,9 +1,9 @@
 import numpy as np
-from residence_world import Record, make_evidence
 
 from classifiers.episodes import Episodes, find_episodes
 from classifiers.model import load_model
 from classifiers.observations import CODEBOOK, FINDINGS, N_CODES
+from tests.residence_world import Record, make_evidence
 
 TRUST = load_model().trust
 

@@ -5,7 +5,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from residence_world import TERRITORIES, Record, make_evidence
 
 from classifiers.explain import episode_details, explain_sentence
 from classifiers.model import load_model
@@ -14,6 +13,7 @@ from classifiers.tiers import assign_tiers
 from schemas.evidence import FAMILIES, NullReason
 from schemas.job import PolicySection
 from schemas.scores import SCORES
+from tests.residence_world import TERRITORIES, Record, make_evidence
 
 MODEL = load_model()
 FRENCH: list[Record] = [

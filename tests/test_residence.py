@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from residence_world import TERRITORIES, Record, make_evidence, posterior_bits, small_model
 
 from classifiers.model import ResidenceModel, load_model
 from classifiers.residence import SCORED, score_subjects
 from schemas.countries import COUNTRIES, LANGUAGES
 from schemas.errors import InputError
 from schemas.evidence import EVIDENCE, FAMILIES, SIGNALS, NullReason
+from tests.residence_world import TERRITORIES, Record, make_evidence, posterior_bits, small_model
 
 SHIPPED = load_model()
 PLACES = ["GB", "FR", "RE", "IT", "BE", "US"]

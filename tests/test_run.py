@@ -1,5 +1,6 @@
 """The whole job as a user runs it: counts that add up, nothing done twice, nothing destroyed that should not be."""
 
+import datetime
 import json
 import random
 import shutil
@@ -16,6 +17,7 @@ from tests.jobs import FACES_STORE, digests, lethe, read_scores, write_faces, wr
 
 Capture = pytest.CaptureFixture[str]
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
+MONTHS = [datetime.datetime(2024, month, 5, tzinfo=datetime.UTC) for month in range(1, 10)]
 STORES = ("faces", "hashes", "records")
 
 
@@ -204,6 +206,19 @@ def test_a_store_that_cannot_be_read_whole_is_not_called_clean(tmp_path: Path, c
     summary = lethe(capsys, "run", write_job(tmp_path, FACES_STORE), "--execute", code=3)
     assert summary["purge"]["stores"]["faces"]["unreadable"] == ["cut.parquet"]
     assert summary["verification"]["stores"]["faces"]["verdict"] == "UNVERIFIED"
+
+
+def test_metadata_that_names_somebody_erased_goes_and_the_store_is_still_whole(tmp_path: Path, capsys: Capture) -> None:
+    paris = {"latitude": [48.85] * 9, "longitude": [2.35] * 9, "captured_at": MONTHS, "subject_id": ["s"] * 9}
+    write_records(tmp_path / "records" / "a.parquet", paris)
+    faces = write_faces(tmp_path / "faces" / "f.parquet", [*(f"face-{i:05d}" for i in range(9)), "other"])
+    noted = faces.replace_schema_metadata({"sample": "face-00003", "owner": "city"})
+    pq.write_table(noted, tmp_path / "faces" / "f.parquet")
+    summary = lethe(capsys, "run", write_job(tmp_path, FACES_STORE), "--execute")
+    assert summary["verification"]["stores"]["faces"]["rows"] == "INTACT"
+    left = pq.read_table(tmp_path / "faces" / "f.parquet")
+    assert left.schema.metadata == {b"owner": b"city"}
+    assert left.column("face_id").to_pylist() == ["other"]
 
 
 def test_explain_adds_up_to_the_score(demo: Path, capsys: Capture) -> None:
