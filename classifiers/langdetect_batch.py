@@ -19,9 +19,11 @@ from langdetect.utils.unicode_block import UNICODE_LATIN_EXTENDED_ADDITIONAL, un
 from classifiers.language_text import MAX_CODE_POINTS, SPACE, CleanTexts
 
 _TABLED = 0x20000  # code points above it are in no profile; the last one below it stands for them all
+_NORMALIZED = 0x10000  # langdetect leaves code points above it as they are, and counts them as not Latin
 _UNKNOWN = 0xFFFF  # a symbol that is in no profile
 _LATIN, _NOT_LATIN = 1, 2
 _SLOT_BITS = 18  # three times as many slots as there are n-grams
+_LANES = 64  # a row of weights is filled up to a multiple of this: whole vectors, whole cache lines
 _GOLDEN = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, for multiplicative hashing
 
 
@@ -30,7 +32,8 @@ class LangdetectTables(NamedTuple):
 
     `symbol`, `capital` and `script`, of shape `(0x20000,)`, are what langdetect makes of a code point. An n-gram is its
     symbols, 16 bits each; `key` and `row` are an open-addressing hash table from n-gram to row of `weight`, float32 of
-    shape `(n-grams, columns)`: log(1 + p · 10000 / 0.5), the log-likelihood over that of an n-gram the language lacks.
+    shape `(n-grams, columns)`: log(1 + p · 10000 / 0.5), the log-likelihood over that of an n-gram the language lacks;
+    columns beyond the labels are 0.
     """
 
     symbol: npt.NDArray[np.uint16]
@@ -54,13 +57,15 @@ def load_langdetect() -> LangdetectModel:
     factory.load_profile(PROFILES_DIRECTORY)
     grams = sorted(factory.word_lang_prob_map)
     frequency = np.array([factory.word_lang_prob_map[gram] for gram in grams])
-    weight = np.log1p(frequency * (Detector.BASE_FREQ / Detector.ALPHA_DEFAULT)).astype(np.float32)
+    languages = frequency.shape[1]
+    weight = np.zeros((len(grams), -(-languages // _LANES) * _LANES), np.float32)
+    weight[:, :languages] = np.log1p(frequency * (Detector.BASE_FREQ / Detector.ALPHA_DEFAULT))
     key, row = _index(np.array([_packed(gram) for gram in grams], np.uint64))
 
     symbol = np.full(_TABLED, _UNKNOWN, np.uint16)
-    capital = np.zeros(_TABLED, np.bool_)
-    script = np.zeros(_TABLED, np.uint8)
-    for code_point in range(_TABLED):
+    script = np.full(_TABLED, _NOT_LATIN, np.uint8)
+    capital = np.array([chr(code_point).isupper() for code_point in range(_TABLED)])
+    for code_point in range(_NORMALIZED):
         letter = NGram.normalize(chr(code_point))
         symbol[code_point] = min(ord(letter), _UNKNOWN)
         capital[code_point] = letter.isupper()
@@ -76,7 +81,7 @@ def langdetect_scores(
     Only the n-grams that langdetect knows are counted: few if a text is short or in a script that no profile has.
     """
     scores, n_grams = _score_rows(texts.code_points, texts.offsets, model.tables)
-    return scores, n_grams
+    return scores[:, : len(model.labels)], n_grams
 
 
 def _packed(gram: str) -> int:

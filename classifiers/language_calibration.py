@@ -14,6 +14,9 @@ import numpy.typing as npt
 from schemas.countries import LANGUAGES, NONE, language_index
 from schemas.errors import LetheError
 
+_NEGLIGIBLE = np.float32(-25.0)
+"""A logarithm so far below that of the best language adds less to the sum than float32 can hold."""
+
 NO_LANGUAGE = len(LANGUAGES)
 """The last of the `len(LANGUAGES) + 1` columns here: a text that is in no language (ISO 639 `zxx`)."""
 
@@ -75,7 +78,7 @@ def _log_rows(
         top = np.max(row)
         total = np.float32(0.0)
         for score in row:
-            if score > -np.inf:
+            if score - top > _NEGLIGIBLE:
                 total += np.exp(score - top)
         log_total = top + np.log(total)
         for language in range(width):
@@ -85,14 +88,18 @@ def _log_rows(
 
 @numba.njit(nogil=True, cache=True)
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Probabilities that are proportional to exp(logits), each row by itself; shape as given, `(n, languages)`."""
-    out = np.empty_like(logits)
+    """Probabilities that are proportional to exp(logits), each row by itself; shape as given, `(n, languages)`.
+
+    Those below 1e-11 are given as 0.
+    """
+    out = np.zeros_like(logits)
     for i in range(len(logits)):
         top = np.max(logits[i])
         total = np.float32(0.0)
         for language in range(logits.shape[1]):
-            out[i, language] = np.exp(logits[i, language] - top)
-            total += out[i, language]
+            if logits[i, language] - top > _NEGLIGIBLE:
+                out[i, language] = np.exp(logits[i, language] - top)
+                total += out[i, language]
         for language in range(logits.shape[1]):
             out[i, language] /= total
     return out
