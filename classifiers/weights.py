@@ -134,7 +134,7 @@ def _weigh_episode(
             text /= text.max()  # a common factor, which changes no odds; any number of languages fits
         family = codebook.family[code]
         if at + 1 == len(codes) or codebook.family[codes[at + 1]] != family:
-            _likelihood(place, text, own, tables, likelihood)
+            episode_likelihood(place, text, own, tables, likelihood)
             before[:] = odds
             _log_odds(share, top, likelihood, group, odds)
             for j in range(len(odds)):
@@ -142,7 +142,7 @@ def _weigh_episode(
 
 
 @numba.njit(nogil=True, cache=True)
-def _likelihood(place: Floats, text: Floats, own: Floats, tables: Tables, likelihood: Floats) -> None:
+def episode_likelihood(place: Floats, text: Floats, own: Floats, tables: Tables, likelihood: Floats) -> None:
     """P(e | c) of every country c, up to a common factor."""
     tau, rho = tables.tau, tables.rho
     anywhere = 0.0
