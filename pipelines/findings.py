@@ -56,30 +56,26 @@ FINDINGS = pa.schema(
 
 def list_ids(evidence: pa.Table, subjects: npt.NDArray[np.uint64]) -> pa.Table:
     """The ids of the usable records of a batch of `EVIDENCE`, as rows of `IDS`; `subjects` are hashed subject ids."""
-    usable = column(evidence, "fault") == Fault.NONE
-    phones = column(evidence, "phone_hash")
-    tables = []
-    for kind, chosen in (
-        (IdKind.RECORD, usable),
-        (IdKind.FACE, usable),
-        (IdKind.PHONE, usable & (phones != 0)),
-    ):
-        rows = evidence.filter(pa.array(chosen))
-        if kind is IdKind.PHONE:
-            first, second = phones[chosen], np.zeros(len(rows), np.uint64)
-        else:
-            ids = rows.column(f"{kind.name.lower()}_id").combine_chunks()
-            first, second = hash_strings(ids), hash_strings(ids, second=True)
-        arrays = [
-            np.full(len(rows), kind, np.uint8),
-            first,
-            second,
-            subjects[chosen],
-            column(rows, "unit"),
-            column(rows, "row"),
+    usable = pa.array(column(evidence, "fault") == Fault.NONE)
+    rows = evidence.select(("unit", "row", "record_id", "face_id", "phone_hash")).filter(usable)
+    subject = subjects[usable.to_numpy(zero_copy_only=False)]
+    unit, row, phone = (column(rows, name) for name in ("unit", "row", "phone_hash"))
+    record, face = (rows.column(name).combine_chunks() for name in ("record_id", "face_id"))
+    called = np.flatnonzero(phone)
+    return pa.concat_tables(
+        [
+            _ids_of(IdKind.RECORD, hash_strings(record), hash_strings(record, second=True), subject, unit, row),
+            _ids_of(IdKind.FACE, hash_strings(face), hash_strings(face, second=True), subject, unit, row),
+            _ids_of(
+                IdKind.PHONE, phone[called], np.zeros_like(phone[called]), subject[called], unit[called], row[called]
+            ),
         ]
-        tables.append(pa.Table.from_arrays([pa.array(array) for array in arrays], schema=IDS))
-    return pa.concat_tables(tables)
+    )
+
+
+def _ids_of(kind: IdKind, *columns: npt.NDArray[Any]) -> pa.Table:
+    arrays = [np.full(len(columns[0]), kind, np.uint8), *columns]
+    return pa.Table.from_arrays([pa.array(array) for array in arrays], schema=IDS)
 
 
 def compare_ids(ids: pa.Table, switchboard_subjects: int) -> pa.Table:
@@ -88,12 +84,12 @@ def compare_ids(ids: pa.Table, switchboard_subjects: int) -> pa.Table:
     The first record in file order keeps a repeated id. A face given to several subjects is taken from all of them:
     erasing it for one would take it from the other. A number on more than `switchboard_subjects` subjects is nobody's.
     """
-    kind, first, second = column(ids, "kind"), column(ids, "first"), column(ids, "second")
-    subject, unit, row = column(ids, "subject"), column(ids, "unit"), column(ids, "row")
+    ids = ids.filter(pa.array(_repeated(column(ids, "first"))))
+    if len(ids) == 0:
+        return FINDINGS.empty_table()
+    kind, first, second, subject, unit, row = (column(ids, name) for name in IDS.names)
     order = np.lexsort((row, unit, second, first, kind))
     kind, first, second, subject, unit, row = (values[order] for values in (kind, first, second, subject, unit, row))
-    if len(kind) == 0:
-        return FINDINGS.empty_table()
 
     begins = np.r_[True, (kind[1:] != kind[:-1]) | (first[1:] != first[:-1]) | (second[1:] != second[:-1])]
     group = np.cumsum(begins) - 1
@@ -138,6 +134,13 @@ def column(table: pa.Table, name: str) -> npt.NDArray[Any]:
     """A numeric column without nulls as one numpy array."""
     values: npt.NDArray[Any] = table.column(name).to_numpy()
     return values
+
+
+def _repeated(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Whether each value occurs more than once: nearly no id does, and the others have nothing to be compared with."""
+    ordered = np.sort(values)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.isin(values, twice)
 
 
 def _distinct_in(group: npt.NDArray[np.int64], values: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 
 from classifiers.gather import SignalSources, gather_evidence
-from classifiers.model import load_model
+from classifiers.model import ResidenceModel, load_model
 from classifiers.residence import score_subjects
 from classifiers.tiers import assign_tiers
 from pipelines.findings import FINDINGS, IDS, apply_findings, column, compare_ids, list_ids
@@ -82,9 +82,10 @@ class ScoreWork:
             self.job.path(signals.anonymous_ip) if signals.anonymous_ip else None,
         )
 
-    def model_path(self) -> Path | None:
-        """The model that the job names, None for the one that ships."""
-        return self.job.path(self.job.model.path) if self.job.model.path else None
+    @property
+    def model(self) -> ResidenceModel:
+        """The model that the job names, or the one that ships, loaded once a process."""
+        return _load_model(self.job.path(self.job.model.path) if self.job.model.path else None)
 
     def output(self, kind: str, shard: int) -> Path:
         """Where a shard's `scores`, `quarantine` or `placements` go."""
@@ -95,6 +96,11 @@ class ScoreWork:
 @functools.cache
 def _load_inventory(file: Path) -> Inventory:
     return Inventory.load(file)
+
+
+@functools.cache
+def _load_model(file: Path | None) -> ResidenceModel:
+    return load_model(file)
 
 
 class ScoreRecords(beam.PTransform):
@@ -238,15 +244,14 @@ def unpack(packed: Iterable[bytes], schema: pa.Schema) -> pa.Table:
 
 def score_shard(shard: int, pointers: list[Pointer], packed: list[bytes], work: ScoreWork) -> dict[str, Any]:
     """Score the subjects of one shard; writes its scores, placements and quarantine, and enters the report."""
-    evidence = read_spill(pointers, EVIDENCE).sort_by([("unit", "ascending"), ("row", "ascending")])
-    evidence = apply_findings(evidence, unpack(packed, FINDINGS))
+    # Spill files are named by unit and keep the order of rows, so what is read from them is in the order of the input.
+    evidence = apply_findings(read_spill(pointers, EVIDENCE), unpack(packed, FINDINGS))
     usable = column(evidence, "fault") == Fault.NONE
     records, faulty = evidence.filter(pa.array(usable)), evidence.filter(pa.array(~usable))
 
-    scores = decide(score_subjects(records, load_model(work.model_path()), work.territories), faulty, work.job)
-    placements = records.select(PLACEMENTS.names).sort_by([("subject_id", "ascending"), ("record_id", "ascending")])
+    scores = decide(score_subjects(records, work.model, work.territories), faulty, work.job)
     write_part(work.output("scores", shard), scores, SCORES)
-    write_part(work.output("placements", shard), placements, PLACEMENTS)
+    write_part(work.output("placements", shard), sort_placements(records.select(PLACEMENTS.names)), PLACEMENTS)
     if len(faulty):
         write_part(work.output("quarantine", shard), quarantine_rows(faulty, work.inventory), QUARANTINE)
     reasons = pc.value_counts(pa.array([Fault(code).reason for code in column(faulty, "fault")], pa.string()))
@@ -260,6 +265,15 @@ def score_shard(shard: int, pointers: list[Pointer], packed: list[bytes], work: 
             "subjects": len(scores) // len(work.territories),
         },
     )
+
+
+def sort_placements(placements: pa.Table) -> pa.Table:
+    """Placements by subject and record. Distinct subjects are sorted first, which takes a third of the time."""
+    subjects = placements.column("subject_id").combine_chunks().dictionary_encode()
+    rank = np.empty(len(subjects.dictionary), np.int64)
+    rank[pc.array_sort_indices(subjects.dictionary).to_numpy()] = np.arange(len(rank))
+    ranked = placements.append_column("rank", pa.array(rank[subjects.indices.to_numpy()]))
+    return ranked.sort_by([("rank", "ascending"), ("record_id", "ascending")]).drop_columns("rank")
 
 
 def decide(scores: pa.Table, faulty: pa.Table, job: Job) -> pa.Table:
