@@ -130,14 +130,14 @@ def _agreement(left: SignalKind, k: int, right: SignalKind, m: int, model: Resid
         one = weight * (first[:, None] * says).sum(axis=0)
         both += one * (second[:, None] * agrees).sum(axis=0)
         alone += one
-    return both / alone
+    return np.asarray(both / alone)
 
 
 def _says(kind: SignalKind, level: int, model: ResidenceModel) -> Floats:
     """`(C, values)`: P(value | the country that the signal is a trace of)."""
     hit = float(model.hit[kind.name][level])
     truth = model.speakers if ROLES[kind.name] is Role.TEXT else np.eye(len(COUNTRIES))
-    return hit * truth + (1 - hit) * model.background[kind.name]
+    return np.asarray(hit * truth + (1 - hit) * model.background[kind.name])
 
 
 def _joint_states(

@@ -84,6 +84,11 @@ class Fit(NamedTuple):
     log_likelihood: float
     """Of the data under the fitted model, in nats."""
 
+    @property
+    def steps(self) -> int:
+        """How many steps it took."""
+        return len(self.objective) - 1
+
 
 def fit(data: Histories, start: ResidenceModel, anchors: Anchors | None = None, most_steps: int = MOST_STEPS) -> Fit:
     """The parameters at which the histories are likeliest, from those of `start`.
@@ -93,6 +98,7 @@ def fit(data: Histories, start: ResidenceModel, anchors: Anchors | None = None, 
     written now and then look the same; scoring uses the mixture of both, and that is fitted.
     """
     anchors = anchors or Anchors()
+    start = dataclasses.replace(start, digest="", slope=1.0, intercept=0.0)  # another model, not calibrated yet
     enough = TOLERANCE * max(int(data.subjects.sum()), 1)
     model, objective = _opened(start), list[float]()
     while True:
@@ -183,7 +189,7 @@ def _by_value_and_level(counts: Floats, kind: SignalKind) -> Floats:
 def _anchored(counts: Floats, shares: Floats, strength: float) -> Floats:
     """Shares by counts, as if `strength` more had been counted that are distributed as `shares`."""
     total = counts + strength * shares
-    return total / total.sum(axis=-1, keepdims=True)
+    return np.asarray(total / total.sum(axis=-1, keepdims=True))
 
 
 def _bounded(chances: Floats) -> Floats:
@@ -227,7 +233,7 @@ def _factors(codes: Integers, codebook: Codebook, tables: Tables, place: Floats,
 def _weigh_patterns(
     patterns: Sequences, codebook: Codebook, tables: Tables, log_chance: Floats, log_likelihood: Floats
 ) -> None:
-    """ln P(pattern | c), shape `(P, C)`."""
+    """Logarithm of P(pattern | c), shape `(P, C)`."""
     place, text, own = np.empty_like(tables.away), np.empty_like(tables.away), np.empty_like(tables.away)
     for pattern in range(len(patterns.start) - 1):
         codes = patterns.items[patterns.start[pattern] : patterns.start[pattern + 1]]

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from classifiers.episodes import Episodes
 from classifiers.sequences import Integers, Sequences, merge_equal
+from schemas.countries import NONE
 
 HISTORIES = pa.schema(
     [
@@ -30,7 +31,7 @@ _CODE = np.dtype("<i2")
 
 
 class Histories(NamedTuple):
-    """H different histories of subjects with evidence, and their P patterns."""
+    """H different histories and homes, and their P patterns."""
 
     histories: Sequences
     """H sequences of patterns."""
@@ -49,15 +50,9 @@ class Histories(NamedTuple):
         np.add.at(counts, self.histories.items, of_history)
         return counts
 
-    def of(self, chosen: npt.NDArray[np.bool_]) -> "Histories":
-        """Those that `chosen`, of shape `(H,)`, marks."""
-        position, items = self.histories.take(np.flatnonzero(chosen))
-        histories = Sequences.grouped(position, items, int(chosen.sum()))
-        return Histories(histories, self.patterns, self.home[chosen], self.subjects[chosen])
-
 
 def count_histories(episodes: Episodes, home: npt.NDArray[np.int16], chosen: npt.NDArray[np.bool_]) -> pa.Table:
-    """HISTORIES of the chosen subjects; `home` and `chosen` have shape `(S,)`. One without evidence has the empty one."""
+    """HISTORIES of the chosen subjects, shape `(S,)` like their known `home`; without evidence a history is empty."""
     subjects = len(episodes.subject_ids)
     telling = np.flatnonzero(episodes.telling)
     pattern, subject = episodes.pattern[telling], episodes.subject[telling]
@@ -89,8 +84,9 @@ def merge_histories(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def read_histories(table: pa.Table) -> Histories:
-    """The histories of a merged table, without the empty one."""
-    telling = table.filter(pc.greater(pc.binary_length(table["history"]), 0)).combine_chunks()
+    """The histories of a merged table; no evidence of subjects whose home is not known either says nothing."""
+    telling = pc.or_(pc.greater(pc.binary_length(table["history"]), 0), pc.not_equal(table["home"], NONE))
+    telling = table.filter(telling).combine_chunks()
     n = len(telling)
     lengths = pc.binary_length(telling["history"]).to_numpy() // _CODE.itemsize
     items = np.frombuffer(b"".join(telling["history"].to_pylist()), _CODE).astype(np.int64)

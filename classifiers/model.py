@@ -6,6 +6,7 @@
                 rho     chance that the text of an episode away is the subject's own
     signals     h, b    per signal: chance that an observation is right, by level; where it points otherwise
     speakers            P(language | country)
+    calibration         what labels said of the weights of evidence, if they said anything
 
 The shipped parameters are built by `classifiers/data/build_model.py`. Scoring never changes a parameter.
 """
@@ -34,6 +35,9 @@ Floats = npt.NDArray[np.float64]
 
 SUM_TOLERANCE = 1e-6
 """A distribution in the file may miss 1 by this much, for rounding; it is rescaled to 1 when read."""
+
+LEAST_SLOPE, MOST_SLOPE = 0.1, 4.0
+"""A calibration outside these does not mend a model, it replaces it."""
 
 Chance = Annotated[float, Field(ge=1e-6, le=1 - 1e-6)]
 """Never 0 or 1: no single observation may settle a case, nor be impossible."""
@@ -77,6 +81,10 @@ class ResidenceModel:
     hit: Mapping[str, Floats]
     background: Mapping[str, Floats]
     speakers: Floats
+    slope: float = 1.0
+    """What every weight of evidence is multiplied by."""
+    intercept: float = 0.0
+    """What is added to the prior log-odds of every jurisdiction, in bits."""
 
     @functools.cached_property
     def tables(self) -> Tables:
@@ -151,6 +159,8 @@ def parse_model(document: object, name: str = "model.json") -> ResidenceModel:
                 for code in COUNTRIES
             ]
         ),
+        slope=parsed.calibration.slope if parsed.calibration else 1.0,
+        intercept=parsed.calibration.intercept if parsed.calibration else 0.0,
     )
 
 
@@ -181,6 +191,12 @@ class _Speakers(_Block):
     shares: dict[str, dict[str, Share]]
 
 
+class _Calibration(_Block):
+    version: Literal[1]
+    slope: float = Field(ge=LEAST_SLOPE, le=MOST_SLOPE)
+    intercept: float = Field(ge=-10, le=10)
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -189,6 +205,7 @@ class _Document(BaseModel):
     place: _Place
     signals: dict[str, _Signal]
     speakers: _Speakers
+    calibration: _Calibration | None = None
 
 
 def _check_codes(where: str, given: Mapping[str, object], known: tuple[str, ...], *, sparse: bool = False) -> None:

@@ -13,7 +13,8 @@ Adding the families of an episode one after the other, the weight of each is the
 
     log2( sum of P(c | so far) over c in J  /  sum over all other c )
 
-so the weights and the prior log-odds add up to the posterior log-odds: Bayes' rule over all episodes.
+so the weights and the prior log-odds add up to the posterior log-odds: Bayes' rule over all episodes. A model
+that labels have calibrated then multiplies every weight by its slope, and adds its intercept to the prior.
 
 Beliefs are logarithms and every territory is summed relative to its own most likely country, so no number of
 episodes can underflow. All sums run over the countries in order, one subject at a time: the result cannot
@@ -73,7 +74,7 @@ def _weigh(
         np.zeros((n, jurisdictions), np.int16),
     )
     _weigh_all(histories, patterns, CODEBOOK, model.tables, group, weights, stepwise)
-    return weights
+    return weights._replace(prior=weights.prior + model.intercept, gains=weights.gains * model.slope)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -9,11 +9,11 @@ import pyarrow as pa
 from classifiers.episodes import find_episodes
 from classifiers.histories import Histories, count_histories, read_histories
 from classifiers.model import ResidenceModel
-from classifiers.observations import ROLES, VALUES, Role
+from classifiers.observations import ROLES, Role
 from classifiers.residence import score_subjects
 from runners.demo_draw import draw_episodes, draw_people
 from runners.demo_world import World
-from schemas.countries import COUNTRIES, NONE, country_indices, language_index
+from schemas.countries import NONE, country_indices, language_index
 from schemas.evidence import EVIDENCE, SIGNALS, NullReason
 
 Integers = npt.NDArray[np.int64]

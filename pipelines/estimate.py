@@ -1,0 +1,177 @@
+"""Estimate: image records in, one table of counted histories out; what a residence model is fitted to.
+
+    records ─ ReadUnits ─┬─ evidence, by subject ──────────────┬─ CountShards ─ MergeCounts ─ histories.arrow
+                         └─ ids, by id ─ CompareIds ─ findings ┘
+
+The way to the subject is that of scoring, so duplicates and switchboards are treated the same. The counts are of
+`MOST_SUBJECTS` subjects and a few: each shard takes those of the lowest hash. They name nobody.
+"""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from classifiers.episodes import find_episodes
+from classifiers.histories import HISTORIES, count_histories, merge_histories
+from pipelines.findings import FINDINGS, apply_findings, column
+from pipelines.score import Grouped, ReadUnit, ScoreWork, find_in_shard, list_units, pack, unpack
+from pipelines.spill import read_spill
+from schemas.countries import COUNTRIES, NONE, country_indices
+from schemas.errors import InputError
+from schemas.evidence import EVIDENCE
+from schemas.files import replacing
+from schemas.hashing import hash_strings
+from schemas.quarantine import Fault
+
+MOST_SUBJECTS = 200_000
+"""Parameters of a few hundred thousand subjects are better known than the model is true."""
+
+SAMPLE_SEED = 160
+"""So that who is sampled has nothing to do with which shard a subject is in."""
+
+MERGE_FROM = 32
+
+LABELS = pa.schema([pa.field("subject_id", pa.large_string()), pa.field("country", pa.string())])
+
+
+@dataclass(frozen=True)
+class EstimateWork:
+    """What every worker needs to know."""
+
+    reading: ScoreWork
+    """How records are read; its folder is that of this estimate alone."""
+    labels: Path | None = None
+
+    @property
+    def shard_subjects(self) -> int:
+        """How many subjects a shard may count, beside the labelled."""
+        return -(-MOST_SUBJECTS // self.reading.shard_count)
+
+    @property
+    def counts(self) -> Path:
+        """Where the counted histories go."""
+        return self.reading.folder / "histories.arrow"
+
+
+class CountHistories(beam.PTransform):
+    """PCollection[None], one element → PCollection[str], the path of the counts."""
+
+    def __init__(self, work: EstimateWork) -> None:
+        self.work = work
+
+    def expand(self, start: beam.PCollection) -> beam.PCollection:
+        """Read and compare as scoring does, then count and merge."""
+        work, reading = self.work, self.work.reading
+        units = start | "ListUnits" >> beam.FlatMap(list_units, reading) | beam.Reshuffle()
+        read = units | "ReadUnits" >> beam.ParDo(ReadUnit(reading)).with_outputs("ids", main="evidence")
+        findings = read.ids | "GroupIds" >> beam.GroupByKey() | "CompareIds" >> beam.FlatMap(find_in_shard, reading)
+        shards = {"evidence": read.evidence, "findings": findings} | "GroupSubjects" >> beam.CoGroupByKey()
+        counts = shards | "CountShards" >> beam.Map(count_shard, work)
+        return counts | "MergeCounts" >> beam.CombineGlobally(MergeCounts()) | "Write" >> beam.Map(write_counts, work)
+
+
+class MergeCounts(beam.CombineFn):
+    """Packed HISTORIES → packed HISTORIES, the same in whatever order they are merged."""
+
+    def create_accumulator(self) -> list[bytes]:
+        """Nothing counted."""
+        return []
+
+    def add_input(self, accumulator: list[bytes], element: bytes) -> list[bytes]:
+        """One more shard."""
+        return self.merge_accumulators([accumulator, [element]])
+
+    def merge_accumulators(self, accumulators: Iterable[list[bytes]]) -> list[bytes]:
+        """All of them; merged now and then, so that what is held does not grow with the number of shards."""
+        held = [part for accumulator in accumulators for part in accumulator]
+        return [merge_packed(held)] if len(held) >= MERGE_FROM else held
+
+    def extract_output(self, accumulator: list[bytes]) -> bytes:
+        """The sum."""
+        return merge_packed(accumulator)
+
+
+def merge_packed(parts: Iterable[bytes]) -> bytes:
+    """Packed HISTORIES added up."""
+    return pack(merge_histories([unpack(parts, HISTORIES)]))
+
+
+def count_shard(element: Grouped, work: EstimateWork) -> bytes:
+    """(shard, {"evidence": pointers, "findings": packed findings}) → the packed HISTORIES of its subjects."""
+    _, grouped = element
+    evidence = apply_findings(read_spill(grouped["evidence"], EVIDENCE), unpack(grouped["findings"], FINDINGS))
+    usable = evidence.filter(pa.array(column(evidence, "fault") == Fault.NONE))
+    episodes = find_episodes(usable, work.reading.model.trust)
+    home = find_homes(episodes.subject_ids, work.labels)
+    return pack(count_histories(episodes, home, choose_subjects(episodes.subject_ids, home, work.shard_subjects)))
+
+
+def choose_subjects(ids: pa.Array, home: npt.NDArray[np.int16], most: int) -> npt.NDArray[np.bool_]:
+    """`(S,)`: the `most` subjects of the lowest hash, and all whose home is known."""
+    chosen: npt.NDArray[np.bool_] = home != NONE
+    chosen[np.argsort(hash_strings(ids, seed=SAMPLE_SEED), kind="stable")[:most]] = True
+    return chosen
+
+
+def find_homes(ids: pa.Array, labels: Path | None) -> npt.NDArray[np.int16]:
+    """`(S,)`: the country of each subject's label, `NONE` without one."""
+    if labels is None:
+        return np.full(len(ids), NONE, np.int16)
+    known = read_labels(labels)
+    at = pc.index_in(ids, known["subject_id"].combine_chunks()).fill_null(-1).to_numpy()
+    countries = country_indices(known["country"].to_pylist())
+    return np.where(at < 0, np.int16(NONE), countries[at]) if len(known) else np.full(len(ids), NONE, np.int16)
+
+
+@functools.cache
+def read_labels(file: Path) -> pa.Table:
+    """Subjects whose country of residence is known: schema LABELS, each subject once.
+
+    Raises InputError: no such file, not Parquet, other columns, nulls, codes that are no country, or a subject with
+    two countries.
+    """
+    try:
+        table = pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"the labels {file.name!r} cannot be read as Parquet") from error
+    if not set(LABELS.names) <= set(table.column_names):
+        raise InputError(
+            f"{file.name} needs the columns {' and '.join(LABELS.names)}, and has {', '.join(table.column_names)}"
+        )
+    try:
+        labels = table.select(LABELS.names).cast(LABELS)
+    except pa.ArrowException as error:
+        raise InputError(f"{file.name}: subject_id and country must be text") from error
+    if labels["subject_id"].null_count or labels["country"].null_count:
+        raise InputError(f"{file.name}: a subject_id or country is null; leave out subjects whose home is not known")
+    unknown = labels.filter(pc.invert(pc.is_in(labels["country"], pa.array(COUNTRIES))))
+    if len(unknown):
+        raise InputError(
+            f"{file.name}: {len(unknown)} countries are not ISO 3166 alpha-2 codes in capitals, the first is "
+            f"{unknown['country'][0].as_py()[:20]!r}; the United Kingdom is GB"
+        )
+    once = labels.group_by(LABELS.names, use_threads=False).aggregate([])
+    twice = len(once) - pc.count_distinct(once["subject_id"]).as_py()
+    if twice:
+        raise InputError(f"{file.name}: {twice} subjects are given several countries; a subject lives in one")
+    return once.select(LABELS.names).sort_by("subject_id")
+
+
+def write_counts(packed: bytes, work: EstimateWork) -> str:
+    """Write the counts where the driver finds them."""
+    with replacing(work.counts) as aside:
+        aside.write_bytes(packed)
+    return str(work.counts)
+
+
+def read_counts(work: EstimateWork) -> pa.Table:
+    """The counts, once they are written."""
+    return unpack([work.counts.read_bytes()], HISTORIES)
