@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from evaluate_cells import markdown_table
 from evaluate_language import describe_language
-from evaluate_measures import markdown_table
 from evaluate_model import (
     ERASE_AT,
     REVIEW_AT,

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from evaluate_measures import UNDEFINED, Decision, Mask, calibration_error, figure, markdown_table, share
+from evaluate_cells import UNDEFINED, decided, figure, markdown_table, share
 
 from classifiers.language import LEVEL_EDGES, LanguageMode, detect_language, load_language_model
+from classifiers.measures import Decision, Mask, reliability
 from classifiers.model import ResidenceModel
 from schemas.countries import NONE, language_index
 from schemas.evidence import SIGNALS, Signal
@@ -92,8 +93,8 @@ def _text_rows(texts: Texts, mode: LanguageMode) -> list[list[str]]:
             title,
             f"{chosen.sum():,}",
             figure(float(right[chosen].mean())),
-            figure(calibration_error(top[chosen], right[chosen])),
-            figure(calibration_error(top[chosen], right[chosen], edges)),
+            figure(reliability(top[chosen], right[chosen]).error),
+            figure(reliability(top[chosen], right[chosen], edges=edges).error),
         ]
         for kind in np.unique(texts.kind)
         for title, population in populations.items()
@@ -111,7 +112,7 @@ def _tweet_row(tweets: Tweets, mode: LanguageMode) -> list[str]:
         figure(float(((best == ENGLISH) == tweets.english).mean())),
         figure(float(speaks.mean())),
         figure(float((called == tweets.english)[speaks].mean())),
-        Decision.of(called, tweets.english).cell,
+        decided(Decision.of(called, tweets.english)),
     ]
 
 

@@ -13,21 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from evaluate_measures import (
-    UNDEFINED,
-    Decision,
-    Floats,
-    Mask,
-    area_under_curve,
-    brier_score,
-    calibration_error,
-    figure,
-    markdown_table,
-    share,
-)
+from evaluate_cells import UNDEFINED, decided, figure, markdown_table, share
 from evaluate_populations import Population
 
 from classifiers.gather import SignalSources, gather_evidence
+from classifiers.measures import Decision, Floats, Mask, area_under_curve, brier_score, reliability
 from classifiers.model import ResidenceModel
 from classifiers.residence import group_countries, score_subjects
 from schemas.countries import COUNTRIES, NONE, language_index
@@ -37,9 +27,6 @@ from schemas.records import plan_reading
 
 JURISDICTIONS = ("uk", "fr", "it")
 TERRITORIES = {name: find_jurisdiction(name).territory for name in JURISDICTIONS}
-LANGUAGE = {"uk": "en", "fr": "fr", "it": "it"}
-"""What somebody who filters by language alone would take for a sign of residence."""
-
 LANGUAGES_SHOWN = (("uk", "en"), ("uk", "cy"), ("fr", "fr"), ("it", "it"))
 
 REVIEW_AT, ERASE_AT = 0.05, 0.95
@@ -166,10 +153,10 @@ def _row(scored: Scored, j: int) -> list[str]:
         f"{chance.sum():,.0f}",
         figure(area_under_curve(chance, resident)),
         f"{brier_score(chance, resident):.4f}",
-        figure(calibration_error(chance, resident)),
-        figure(calibration_error(scored.own_prior[:, j], resident)),
-        Decision.of(chance >= REVIEW_AT, resident).cell,
-        Decision.of(chance >= ERASE_AT, resident).cell,
+        figure(reliability(chance, resident).error),
+        figure(reliability(scored.own_prior[:, j], resident).error),
+        decided(Decision.of(chance >= REVIEW_AT, resident)),
+        decided(Decision.of(chance >= ERASE_AT, resident)),
         *_filter_cells(scored.evidence, resident, j),
     ]
 
@@ -177,10 +164,11 @@ def _row(scored: Scored, j: int) -> list[str]:
 def _filter_cells(evidence: pa.Table, resident: Mask, j: int) -> list[str]:
     """The rules that lethe is compared with, of jurisdiction j; undefined where the data has nothing they look at."""
     says = {kind.name: _in_territories(evidence[f"{kind.name}_value"].to_numpy())[:, j] for kind in SIGNALS}
-    says["language"] = evidence["language_value"].to_numpy() == language_index(LANGUAGE[JURISDICTIONS[j]])
+    spoken = [language_index(language) for language in find_jurisdiction(JURISDICTIONS[j]).languages]
+    says["language"] = np.isin(evidence["language_value"].to_numpy(), spoken)
     rules = (("ip",), ("domain",), tuple(says), tuple(name for name in says if name != "language"))
     return [
-        Decision.of(np.logical_or.reduce([says[name] for name in rule]), resident).cell
+        decided(Decision.of(np.logical_or.reduce([says[name] for name in rule]), resident))
         if any(_speaks(evidence, name).any() for name in rule)
         else UNDEFINED
         for rule in rules

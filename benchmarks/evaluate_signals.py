@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from evaluate_measures import UNDEFINED, Decision, Mask, figure, markdown_table, share
+from evaluate_cells import UNDEFINED, decided, figure, markdown_table, share
 from evaluate_populations import country_indices
 
 from classifiers.domain import read_domain
 from classifiers.geolocation import locate_coordinates
+from classifiers.measures import Decision, Mask
 from classifiers.model import ResidenceModel
 from classifiers.network import NetworkDatabase, locate_address
 from classifiers.phone import read_phone
@@ -100,7 +101,7 @@ def describe_countries(answers: list[Answered]) -> str:
         right = int(((said == known) & (said != NONE)).sum())
         speaks = int((said != NONE).sum())
         chosen = [country_index(code) for code in SHOWN]
-        cells = [Decision.of(said == country, known == country).cell for country in chosen]
+        cells = [decided(Decision.of(said == country, known == country)) for country in chosen]
         rows.append([f"{kind}: {data}", f"{len(said):,}", share(speaks, len(said)), share(right, speaks), *cells])
     return markdown_table(("signal: data", "n", "speaks", "right where it speaks", *SHOWN), rows)
 

@@ -20,6 +20,7 @@ class Jurisdiction(BaseModel):
 
     name: str
     territory: tuple[str, ...]
+    languages: tuple[str, ...]
     regulator: str
     order: str
     order_date: datetime.date

@@ -1,4 +1,4 @@
-"""The evaluation: its measures against examples worked by hand, and the whole of it against what it must not write."""
+"""The evaluation: its cells, its people, and the whole of it against what it must not write."""
 
 import datetime
 import importlib
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from classifiers.measures import Decision
 from schemas.countries import NONE, country_index
 from schemas.records import RECORD
 
@@ -32,8 +33,8 @@ def benchmarks() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def measures(benchmarks: None) -> ModuleType:
-    return importlib.import_module("evaluate_measures")
+def cells(benchmarks: None) -> ModuleType:
+    return importlib.import_module("evaluate_cells")
 
 
 @pytest.fixture(scope="module")
@@ -51,26 +52,11 @@ def document(benchmarks: None) -> str:
     return str(importlib.import_module("evaluate").evaluate(SHARED, datetime.date(2026, 11, 22)))
 
 
-def test_area_under_the_curve_counts_ties_half(measures: ModuleType) -> None:
-    positive = np.array([True, True, False, False])
-    assert measures.area_under_curve(np.array([0.9, 0.8, 0.2, 0.1]), positive) == 1.0
-    assert measures.area_under_curve(np.array([0.5, 0.5, 0.5, 0.5]), positive) == 0.5
-    assert measures.area_under_curve(np.array([0.9, 0.2, 0.2, 0.1]), positive) == 3.5 / 4
-    assert np.isnan(measures.area_under_curve(np.array([0.9, 0.2]), np.array([True, True])))
-
-
-def test_brier_score_and_calibration_error(measures: ModuleType) -> None:
-    chance, positive = np.array([0.75, 0.75, 0.75, 0.25]), np.array([True, True, False, False])
-    assert measures.brier_score(chance, positive) == pytest.approx((3 * 0.0625 + 0.5625 - 0.0625 + 0.0625) / 4)
-    assert measures.calibration_error(chance, positive) == pytest.approx((3 * (0.75 - 2 / 3) + 0.25) / 4)
-    assert measures.calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0
-
-
-def test_a_decision_is_precision_recall_and_how_many(measures: ModuleType) -> None:
+def test_a_decision_is_precision_recall_and_how_many(cells: ModuleType) -> None:
     resident = np.array([True, True, True, False])
-    assert measures.Decision.of(np.array([True, False, False, True]), resident).cell == "0.500 / 0.333 (2)"
-    assert measures.Decision.of(np.zeros(4, bool), resident).cell == "– / 0.000 (0)"
-    assert measures.Decision.of(np.zeros(4, bool), ~np.ones(4, bool)).cell == "– / – (0)"
+    assert cells.decided(Decision.of(np.array([True, False, False, True]), resident)) == "0.500 / 0.333 (2)"
+    assert cells.decided(Decision.of(np.zeros(4, bool), resident)) == "– / 0.000 (0)"
+    assert cells.decided(Decision.of(np.zeros(4, bool), ~np.ones(4, bool))) == "– / – (0)"
 
 
 def test_every_row_is_one_record_of_one_subject(populations: ModuleType) -> None:
