@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.ledger import Ledger
-from schemas.errors import ManifestError
+from schemas.errors import InputError, ManifestError
 from schemas.files import canonical_json, digest_bytes, digest_file
 from schemas.job import Job
 from schemas.manifests import ENTRIES, Manifest, Part, load_manifest, manifest_root, part_root
@@ -80,10 +80,13 @@ def load_manifests(job: Job, model_digest: str, written: Mapping[str, str]) -> d
     `written` gives the digest of each `manifest.json` as `lethe plan` left it.
 
     Raises:
+        InputError: nothing was planned yet.
         ManifestError: one is missing, altered, or was made for another job file, policy or model.
 
     """
     root = job.out / "manifests"
+    if not written:
+        raise InputError("there are no manifests yet; `lethe plan JOB` writes them")
     manifests = {}
     for name in job.job.jurisdictions:
         manifest = load_manifest(root / name)

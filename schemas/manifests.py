@@ -108,7 +108,7 @@ def load_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(file.read_bytes())
     except FileNotFoundError as error:
-        raise ManifestError(f"there is no manifest for {folder.name!r}; run `lethe plan` first") from error
+        raise ManifestError(f"the manifest for {folder.name!r} is gone; `lethe plan` writes it anew") from error
     except ValidationError as error:
         raise ManifestError(
             f"{folder.name}/manifest.json is not a manifest of this version: {error.error_count()} fields differ"

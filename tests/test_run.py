@@ -259,6 +259,14 @@ def test_a_policy_that_requires_approval_refuses_what_is_not_signed(demo: Path, 
     lethe(capsys, "run", demo, "--execute")
 
 
+def test_commands_that_come_too_early_say_what_comes_first(demo: Path, capsys: Capture) -> None:
+    assert "`lethe plan JOB` writes them" in lethe(capsys, "purge", demo, code=2)["error"]
+    assert "`lethe score` first" in lethe(capsys, "explain", demo, "--subject", "x", code=2)["error"]
+    lethe(capsys, "plan", demo)
+    shutil.rmtree(demo / "out" / "manifests" / "fr")
+    assert "is gone" in lethe(capsys, "purge", demo, "--execute", code=4)["error"]
+
+
 def test_the_plain_direct_runner_is_refused(demo: Path, capsys: Capture) -> None:
     error = lethe(capsys, "score", demo, "--", "--runner=DirectRunner", code=2)["error"]
     assert "run it unverified" in error
