@@ -111,8 +111,8 @@ def refuse_thin(data: Histories, coverage: Mapping[str, float]) -> None:
         raise InputError(
             f"{len(covered)} of {len(SIGNALS)} signals have coverage ({', '.join(covered) or 'none'}), and a model can "
             f"only be estimated from {FEWEST_SIGNALS} or more: two that agree may both be wrong. Missing, with the "
-            f"share of episodes in which they speak (at least {COVERED_FROM:.0%} is needed): {missing}. Give the job the "
-            "columns and databases that they read, or score with the model that ships with lethe"
+            f"share of episodes in which they speak (at least {COVERED_FROM:.0%} is needed): {missing}. Give the job "
+            "the columns and databases that they read, or score with the model that ships with lethe"
         )
 
 

@@ -1,5 +1,7 @@
 """Evidence drawn from known parameters, straight as integers: from a residence model, or from a demo's `World`."""
 
+import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +15,18 @@ from classifiers.observations import ROLES, Role
 from classifiers.residence import score_subjects
 from runners.demo_draw import draw_episodes, draw_people
 from runners.demo_world import World
-from schemas.countries import NONE, country_indices, language_index
+from schemas.countries import COUNTRIES, LANGUAGES, NONE, country_indices, language_index
 from schemas.evidence import EVIDENCE, SIGNALS, NullReason
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+
+RECORDED = {"gps": 0.4, "ip": 0.5, "domain": 0.5, "language": 0.8, "phone": 0.1}
+"""Share of episodes in which each signal speaks."""
+
+EPISODES = 2.4
+"""Mean number of a subject's episodes; at most 12."""
 
 TERRITORIES = {"uk": ("GB",), "fr": ("FR", "RE"), "it": ("IT",)}
 
@@ -56,13 +64,11 @@ class Drawn(NamedTuple):
         return np.stack([np.isin(self.home, country_indices(codes)) for codes in TERRITORIES.values()], axis=1)
 
 
-def draw_from_model(
-    model: ResidenceModel, subjects: int, seed: int, coverage: dict[str, float], episodes: float = 2.4
-) -> Drawn:
+def draw_from_model(model: ResidenceModel, subjects: int, seed: int, coverage: Mapping[str, float] = RECORDED) -> Drawn:
     """Subjects who live exactly as the model says; each signal speaks in its share of the episodes, at any level."""
     random = np.random.default_rng(seed)
     home = _choose(random, model.prior, subjects)
-    counts = np.minimum(random.geometric(1 / episodes, subjects), 12)
+    counts = np.minimum(random.geometric(1 / EPISODES, subjects), 12)
     subject = np.repeat(np.arange(subjects), counts)
     n = len(subject)
     away = random.random(n) < model.tau
@@ -114,6 +120,42 @@ def draw_from_world(world: World, subjects: int, seed: int) -> Drawn:
     return Drawn(_evidence(episodes.person, observed), country[people.home].astype(np.int16))
 
 
+def recast(model: ResidenceModel) -> ResidenceModel:
+    """A world of eight countries that is far from the model: where people live, how they move, what is right."""
+    homes = _few(GB=0.22, FR=0.20, IT=0.18, DE=0.14, ES=0.10, US=0.08, BE=0.05, PL=0.03)
+    speakers = model.speakers.copy()
+    for code, shares in {
+        "GB": {"en": 0.8, "pl": 0.2},
+        "FR": {"fr": 0.75, "en": 0.15, "it": 0.1},
+        "IT": {"it": 0.9, "en": 0.1},
+        "BE": {"fr": 0.3, "nl": 0.5, "en": 0.2},
+    }.items():
+        speakers[COUNTRIES.index(code)] = [shares.get(language, 0.0) for language in LANGUAGES]
+    hit = {
+        "gps": (0.93, 0.7),
+        "ip": (0.8, 0.9, 0.7, 0.4, 0.3),
+        "domain": (0.7, 0.95, 0.6),
+        "language": (0.6, 0.7, 0.5, 0.85, float(model.hit["language"][-1])),
+        "phone": (0.95, 0.6, 0.5),
+    }
+    return dataclasses.replace(
+        model,
+        prior=homes,
+        tau=0.25,
+        rho=0.3,
+        away=_few(GB=0.10, FR=0.25, IT=0.15, DE=0.05, ES=0.30, US=0.05, BE=0.05, PL=0.05),
+        hit={name: np.array(values) for name, values in hit.items()},
+        background={**model.background, **{name: homes for name in ("gps", "ip", "domain", "phone")}},
+        speakers=speakers,
+    )
+
+
+def _few(**shares: float) -> Floats:
+    """`(C,)`: hardly anybody anywhere else."""
+    every = np.array([shares.get(code, 1e-6) for code in COUNTRIES])
+    return np.asarray(every / every.sum())
+
+
 def subject_numbers(evidence: pa.Table) -> Integers:
     """`(rows,)`."""
     return np.asarray(evidence["subject_id"].cast(pa.int64()).to_numpy())
@@ -150,21 +192,3 @@ def _choose(random: np.random.Generator, shares: Floats, n: int) -> Integers:
 def _choose_by_row(random: np.random.Generator, shares: Floats, row: Integers) -> Integers:
     cumulated = np.cumsum(shares / shares.sum(axis=1, keepdims=True), axis=1)
     return (cumulated[row] <= random.random(len(row))[:, None]).sum(axis=1).clip(max=shares.shape[1] - 1)
-
-
-def calibration_error(probability: Floats, resident: Mask) -> float:
-    """Expected calibration error over ten bins of equal width."""
-    bins = np.minimum((probability * 10).astype(np.int64), 9)
-    gaps = [abs(probability[bins == b].sum() - resident[bins == b].sum()) for b in np.unique(bins)]
-    return float(sum(gaps) / len(probability))
-
-
-def area_under_curve(probability: Floats, resident: Mask) -> float:
-    """Chance that a resident has a higher probability than another, ties counting half."""
-    values, rank = np.unique(probability, return_inverse=True)
-    inside, outside = (
-        np.bincount(rank[resident], minlength=len(values)),
-        np.bincount(rank[~resident], minlength=len(values)),
-    )
-    below = np.cumsum(outside) - outside
-    return float((inside * (below + outside / 2)).sum() / (inside.sum() * outside.sum()))

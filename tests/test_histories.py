@@ -1,0 +1,75 @@
+from random import Random
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifiers.episodes import find_episodes
+from classifiers.histories import HISTORIES, count_histories, merge_histories, read_histories
+from classifiers.model import load_model
+from schemas.countries import NONE
+from tests.residence_world import Record, make_evidence
+
+TRUST = load_model().trust
+
+RECORDS = st.lists(
+    st.fixed_dictionaries(
+        {"subject": st.sampled_from("abcdef"), "month": st.integers(24000, 24003)},
+        optional={
+            "gps": st.sampled_from(["FR", "GB"]),
+            "ip": st.tuples(st.sampled_from(["FR", "US"]), st.sampled_from(["mobile", "hosting"])),
+            "language": st.sampled_from(["fr", "en"]),
+        },
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+def count(records: list[Record], home: int = NONE) -> pa.Table:
+    episodes = find_episodes(make_evidence(records), TRUST)
+    subjects = len(episodes.subject_ids)
+    return count_histories(episodes, np.full(subjects, home, np.int16), np.ones(subjects, np.bool_))
+
+
+def test_subjects_who_show_the_same_are_counted_together_whatever_the_month() -> None:
+    ours = [{"subject": "a", "gps": "FR", "month": 24000}, {"subject": "a", "ip": "GB", "month": 24001}]
+    theirs = [{"subject": "b", "ip": "GB", "month": 24007}, {"subject": "b", "gps": "FR", "month": 24009}]
+    table = count(ours + theirs + [{"subject": "c"}])
+    assert sorted(table["subjects"].to_pylist()) == [1, 2]
+    assert table.schema == HISTORIES
+    data = read_histories(table)
+    assert data.subjects.tolist() == [2]
+    assert data.histories.lengths.tolist() == [2]
+    assert data.episodes.tolist() == [2, 2]
+
+
+def test_a_known_home_counts_even_without_evidence() -> None:
+    data = read_histories(count([{"subject": "a"}], home=3))
+    assert (data.home.tolist(), data.subjects.tolist(), data.histories.lengths.tolist()) == ([3], [1], [0])
+
+
+def test_nobody_at_all() -> None:
+    data = read_histories(merge_histories([]))
+    assert len(data.subjects) == len(data.patterns.lengths) == 0
+
+
+@given(RECORDS, st.randoms(use_true_random=False))
+def test_shards_merged_in_any_order_are_the_whole(records: list[Record], random: Random) -> None:
+    whole = count(records)
+    shards = [count(part) for s in "abcdef" if (part := [r for r in records if r["subject"] == s])]
+    random.shuffle(shards)
+    cut = random.randint(0, len(shards))
+    parts = [merge_histories(shards[:cut]), merge_histories(shards[cut:])]
+    assert merge_histories(parts).equals(whole)
+
+
+@given(RECORDS)
+def test_nothing_is_lost(records: list[Record]) -> None:
+    episodes = find_episodes(make_evidence(records), TRUST)
+    table = count(records)
+    data = read_histories(table)
+    assert sum(table["subjects"].to_pylist()) == len(episodes.subject_ids)
+    assert data.episodes.sum() == episodes.telling.sum()
+    assert (data.episodes * data.patterns.lengths).sum() == episodes.patterns.lengths[episodes.pattern].sum()
