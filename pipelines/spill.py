@@ -16,6 +16,9 @@ import pyarrow as pa
 
 from schemas.files import replacing
 
+FLUSH_ROWS = 131_072
+"""A spill file gets one batch for each shard and so many rows; a batch costs some 50 microseconds, however small."""
+
 
 class Pointer(NamedTuple):
     """Where some record batches of one shard lie: a spill file and the positions of the batches in it."""
@@ -32,11 +35,13 @@ class SpillWriter(AbstractContextManager["SpillWriter"]):
         self._stack = ExitStack()
         self._batches: dict[int, list[int]] = {}
         self._count = 0
+        self._held: list[tuple[pa.Table, npt.NDArray[np.int64]]] = []
 
     def __enter__(self) -> Self:
         aside = self._stack.enter_context(replacing(self._path))
         options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
         self._writer = self._stack.enter_context(pa.ipc.new_file(str(aside), self._schema, options=options))
+        self._stack.push(lambda kind, error, trace: None if error else self._flush())
         return self
 
     def __exit__(
@@ -45,11 +50,19 @@ class SpillWriter(AbstractContextManager["SpillWriter"]):
         self._stack.__exit__(kind, error, trace)
 
     def write(self, table: pa.Table, shards: npt.NDArray[np.int64]) -> None:
-        """Append the rows of `table`, one batch for each shard that occurs in `shards`, shape `(rows,)`."""
+        """Append the rows of `table`, each to its shard in `shards`, shape `(rows,)`."""
+        self._held.append((table, shards))
+        if sum(len(held) for held, _ in self._held) >= FLUSH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        table = pa.concat_tables([self._schema.empty_table(), *(held for held, _ in self._held)])
+        shards = np.concatenate([np.zeros(0, np.int64), *(held for _, held in self._held)])
+        self._held.clear()
         if not len(table):
             return
         order = np.argsort(shards, kind="stable")
-        ordered = table.take(pa.array(order)).combine_chunks()
+        ordered = table.combine_chunks().take(pa.array(order)).combine_chunks()
         present, starts = np.unique(shards[order], return_index=True)
         for shard, start, stop in zip(present, starts, [*starts[1:], len(shards)], strict=True):
             for batch in ordered.slice(start, stop - start).to_batches():
