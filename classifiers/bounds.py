@@ -8,6 +8,7 @@ intervals for proportions in finite populations", 1987; Lewis, Yang and Frieder,
 technology-assisted reviews", 2021 (QBCB).
 """
 
+import functools
 from collections.abc import Callable
 
 from scipy import stats
@@ -26,6 +27,7 @@ def lower_share(found: int, drawn: int, delta: float) -> float:
     return 0.0 if found <= 0 else float(stats.beta.ppf(delta, found, drawn - found + 1))
 
 
+@functools.lru_cache(maxsize=100_000)
 def most_marked(found: int, drawn: int, population: int, delta: float) -> int:
     """Upper bound of how many of `population` are marked, `found` of `drawn` being so; a census leaves no doubt.
 
@@ -61,9 +63,9 @@ def threshold_rank(residents: int, recall: float, delta: float) -> int | None:
 
 
 def residents_needed(recall: float, delta: float, misses: int = 0) -> int:
-    """The least sample of residents in which QBCB may leave `misses` of them below the threshold: 59, 93, 124, …
+    """The least sample of residents in which QBCB may leave `misses` of them below the threshold.
 
-    For a recall of .95 at confidence .95.
+    For a recall of .95 at an error of .05: 59 with none, 93 with one, 124 with two.
     """
     return _least(lambda n: float(stats.binom.cdf(misses, n, 1 - recall)) <= delta, misses + 1)
 
