@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers.episodes import Episodes
+from classifiers.episodes import Episodes, patterns_of
 from classifiers.observations import CODEBOOK, FINDINGS
 from classifiers.sequences import Integers, Sequences
 from schemas.countries import COUNTRIES
@@ -62,8 +62,8 @@ def count_records(evidence: pa.Table, episodes: Episodes) -> Records:
 
 def describe_histories(histories: Sequences, patterns: Sequences) -> Description:
     """What the families of each history show, and in how many episodes."""
-    episode, pattern = histories.take(np.arange(len(histories.start) - 1))
-    item, codes = patterns.take(pattern)
+    episode, steps = histories.take(np.arange(len(histories.start) - 1))
+    item, codes = patterns.take(patterns_of(steps))
     return describe_findings(episode[item], item, codes, len(histories.start) - 1)
 
 

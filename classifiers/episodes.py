@@ -2,7 +2,7 @@
 
     episode     what one uploader (else host, else image) shows of one subject in one calendar month
     pattern     the set of observations of an episode: each value of a signal once, at its most trusted level
-    history     the patterns of a subject's episodes that say anything, by month and episode
+    history     the patterns of a subject's episodes that say anything, by month and episode, and where months change
 
 Most episodes share their pattern with many others, and most subjects their history, so the model is evaluated
 once for each *different* one. Histories with their counts are also all that fitting the model needs.
@@ -44,10 +44,18 @@ class Episodes(NamedTuple):
         """`(E,)`: whether any signal says anything about the episode."""
         return self.patterns.lengths[self.pattern] > 0
 
-    def histories(self) -> tuple[Integers, Sequences]:
-        """`(S,)` which history each subject has, and the histories: sequences of telling patterns."""
+    @property
+    def steps(self) -> Integers:
+        """The patterns of the telling episodes; of one in a later month than the subject's one before, `~pattern`."""
         telling = self.telling
-        return merge_equal(Sequences.grouped(self.subject[telling], self.pattern[telling], len(self.subject_ids)))
+        subject, month, steps = self.subject[telling], self.month[telling], self.pattern[telling]
+        later = np.flatnonzero((np.diff(subject) == 0) & (np.diff(month) != 0)) + 1
+        steps[later] = ~steps[later]
+        return steps
+
+    def histories(self) -> tuple[Integers, Sequences]:
+        """`(S,)` which history each subject has, and the histories: sequences of steps."""
+        return merge_equal(Sequences.grouped(self.subject[self.telling], self.steps, len(self.subject_ids)))
 
 
 def find_episodes(evidence: pa.Table, trust: npt.NDArray[np.float64]) -> Episodes:
@@ -69,6 +77,11 @@ def find_episodes(evidence: pa.Table, trust: npt.NDArray[np.float64]) -> Episode
     opening = order[first]
     pattern, patterns = merge_equal(_observations(evidence, episode_of_row, len(opening), trust))
     return Episodes(subject_ids, subject_of_row, subject_of_row[opening], month[opening], pattern, patterns)
+
+
+def patterns_of(steps: Integers) -> Integers:
+    """The pattern of each step of a history."""
+    return np.where(steps < 0, ~steps, steps)
 
 
 def observation_codes(evidence: pa.Table, signal: str) -> tuple[Integers, Integers]:

@@ -66,7 +66,7 @@ def episode_details(evidence: pa.Table, model: ResidenceModel, territories: Mapp
         raise ValueError(f"evidence of {len(episodes.subject_ids)} subjects; an explanation is of one")
     telling = episodes.telling
     pattern, month = episodes.pattern[telling], episodes.month[telling]
-    running = to_millibits(np.cumsum(weigh_steps(pattern, episodes.patterns, model, group).gains, axis=0))
+    running = to_millibits(np.cumsum(weigh_steps(episodes.steps, episodes.patterns, model, group).gains, axis=0))
     weight_mb = np.diff(running, axis=0, prepend=0)
 
     owner, codes = episodes.patterns.take(pattern)

@@ -6,6 +6,8 @@
                 rho     chance that the text of an episode away is the subject's own
     signals     h, b    per signal: chance that an observation is right, by level; where it points otherwise
     speakers            P(language | country)
+    second_place        sigma, beta: who has a second place, and how often they are there
+    move                mu: who has moved when next seen
     calibration         what labels said of the weights of evidence, if they said anything
 
 The shipped parameters are built by `classifiers/data/build_model.py`. Scoring never changes a parameter.
@@ -57,6 +59,12 @@ class Tables(NamedTuple):
     """`(C,)` q."""
     tau: float
     rho: float
+    second: float
+    """sigma."""
+    stay: float
+    """beta."""
+    move: float
+    """mu."""
     boost: Floats
     """`(N,)` h / ((1 - h) b(x)); 0 for languages."""
     text: Floats
@@ -81,6 +89,12 @@ class ResidenceModel:
     hit: Mapping[str, Floats]
     background: Mapping[str, Floats]
     speakers: Floats
+    second: float = 0.0
+    """sigma: chance that a subject has a second place, anywhere as `away` says."""
+    stay: float = 0.0
+    """beta: chance that an episode, unless it is a trip, happened there."""
+    move: float = 0.0
+    """mu: chance that a subject has moved when it is seen in a later month."""
     slope: float = 1.0
     """What every weight of evidence is multiplied by."""
     intercept: float = 0.0
@@ -97,7 +111,18 @@ class ResidenceModel:
                 text = (hit[:, None] * ratios + (1 - hit)[:, None]).reshape(-1, len(COUNTRIES))
             else:
                 boost[CODES[kind.name]] = (hit / ((1 - hit) * background[:, None])).ravel()
-        return Tables(np.log2(self.prior), self.away, self.tau, self.rho, boost, text, CODES["language"].start)
+        return Tables(
+            np.log2(self.prior),
+            self.away,
+            self.tau,
+            self.rho,
+            self.second,
+            self.stay,
+            self.move,
+            boost,
+            text,
+            CODES["language"].start,
+        )
 
     @functools.cached_property
     def trust(self) -> Floats:
@@ -159,6 +184,9 @@ def parse_model(document: object, name: str = "model.json") -> ResidenceModel:
                 for code in COUNTRIES
             ]
         ),
+        second=parsed.second_place.share if parsed.second_place else 0.0,
+        stay=parsed.second_place.stay if parsed.second_place else 0.0,
+        move=parsed.move.chance if parsed.move else 0.0,
         slope=parsed.calibration.slope if parsed.calibration else 1.0,
         intercept=parsed.calibration.intercept if parsed.calibration else 0.0,
     )
@@ -191,6 +219,15 @@ class _Speakers(_Block):
     shares: dict[str, dict[str, Share]]
 
 
+class _SecondPlace(_Block):
+    share: Chance
+    stay: Chance
+
+
+class _Move(_Block):
+    chance: Chance
+
+
 class _Calibration(_Block):
     version: Literal[1]
     slope: float = Field(ge=LEAST_SLOPE, le=MOST_SLOPE)
@@ -205,6 +242,8 @@ class _Document(BaseModel):
     place: _Place
     signals: dict[str, _Signal]
     speakers: _Speakers
+    second_place: _SecondPlace | None = None
+    move: _Move | None = None
     calibration: _Calibration | None = None
 
 

@@ -9,16 +9,26 @@ An episode e happened at one place v, home c or, with chance tau, elsewhere:
                       + tau rho l(c) sum_v q_v a(v)             a traveller writes
                       + tau (1 - rho) sum_v q_v a(v) l(v) ]     somebody at the place writes
 
+Away places repeat: a second home, a year of study, a long holiday, a friend abroad who posts. With chance sigma q_s
+a subject has a second place s, where it is for a share beta of the episodes that are no trips:
+
+    P(e | c, s) = f(c) [ (1 - tau) (1 - beta) a(c) l(c) + (1 - tau) beta a(s) (rho l(c) + (1 - rho) l(s)) + ... ]
+
+Only a place that signals name in two episodes or more can be told from trips, so only such places are tried.
+
+A residence may change: before the first episode of each later month, a subject has moved with chance mu, to
+anywhere as pi says. Hence the score is of where it lives now, and what older months said fades.
+
 Adding the families of an episode one after the other, the weight of each is the change of
 
     log2( sum of P(c | so far) over c in J  /  sum over all other c )
 
-so the weights and the prior log-odds add up to the posterior log-odds: Bayes' rule over all episodes. A model
-that labels have calibrated then multiplies every weight by its slope, and adds its intercept to the prior.
+where a chance of having moved brings this nearer to the prior, all weights so far shrink in proportion. So the
+weights and the prior log-odds add up to the posterior log-odds: Bayes' rule over all episodes. A model that labels
+have calibrated then multiplies every weight by its slope, and adds its intercept to the prior.
 
-Beliefs are logarithms and every territory is summed relative to its own most likely country, so no number of
-episodes can underflow. All sums run over the countries in order, one subject at a time: the result cannot
-depend on what else is scored. Source of the model: docs/decisions/0130-one-place-an-episode.md.
+One subject is weighed at a time: the result cannot depend on what else is scored. Sources of the model:
+docs/decisions/0130-one-place-an-episode.md, 0134-second-places.md, 0135-a-residence-may-change.md.
 """
 
 from typing import NamedTuple
@@ -27,10 +37,17 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from classifiers.beliefs import Beliefs, add_up, find_rivals, log_odds, move, open_beliefs, restart, update
 from classifiers.model import Floats, ResidenceModel, Tables
 from classifiers.observations import CODEBOOK, Codebook, Role
 from classifiers.sequences import Integers, Sequences
 from schemas.evidence import FAMILIES
+
+MOST_SECOND = 3
+"""So many second places are tried at most."""
+
+EVEN = 1e-9
+"""Log-odds this near to the prior's count as equal to it."""
 
 _PLACE, _OWN = int(Role.PLACE), int(Role.OWN)
 
@@ -49,7 +66,10 @@ class Weights(NamedTuple):
 def weigh_histories(
     histories: Sequences, patterns: Sequences, model: ResidenceModel, group: npt.NDArray[np.int16]
 ) -> Weights:
-    """Weights of whole histories. `group`, `(C,)`, is 0 for countries of no jurisdiction, else 1 to J."""
+    """Weights of whole histories, sequences of steps as in `Episodes.steps`.
+
+    `group`, `(C,)`, is 0 for countries of no jurisdiction, else 1 to J.
+    """
     return _weigh(histories, patterns, model, group, False)
 
 
@@ -73,7 +93,8 @@ def _weigh(
         np.zeros((rows, len(FAMILIES), jurisdictions)),
         np.zeros((n, jurisdictions), np.int16),
     )
-    _weigh_all(histories, patterns, CODEBOOK, model.tables, group, weights, stepwise)
+    beliefs = open_beliefs(1 + MOST_SECOND, model.tables.log_prior, group)
+    _weigh_all(histories, patterns, CODEBOOK, model.tables, beliefs, weights, stepwise)
     return weights._replace(prior=weights.prior + model.intercept, gains=weights.gains * model.slope)
 
 
@@ -83,30 +104,58 @@ def _weigh_all(
     patterns: Sequences,
     codebook: Codebook,
     tables: Tables,
-    group: npt.NDArray[np.int16],
+    beliefs: Beliefs,
     weights: Weights,
     stepwise: bool,
 ) -> None:
-    belief, likelihood = np.empty_like(tables.log_prior), np.ones_like(tables.log_prior)
-    odds = np.empty_like(weights.prior)
-    prior_share, prior_top = np.empty_like(belief), np.empty(len(odds) + 1)
-    _relative(tables.log_prior, group, prior_share, prior_top)
-    _log_odds(prior_share, prior_top, likelihood, group, weights.prior)
-    share, top = np.empty_like(prior_share), np.empty_like(prior_top)
+    restart(beliefs, 0, 1.0)
+    log_odds(beliefs, 1, weights.prior)
+    second = np.empty(MOST_SECOND, np.int64)
     for history in range(len(histories.start) - 1):
-        belief[:] = tables.log_prior
-        odds[:] = weights.prior
-        share[:], top[:] = prior_share, prior_top
-        for step in range(histories.start[history], histories.start[history + 1]):
-            pattern = histories.items[step]
-            codes = patterns.items[patterns.start[pattern] : patterns.start[pattern + 1]]
-            if step > histories.start[history]:
-                _relative(belief, group, share, top)
-            row = step if stepwise else history
-            _weigh_episode(codes, codebook, tables, share, top, group, odds, likelihood, weights.gains[row])
-            for c in range(len(belief)):
-                belief[c] += np.log2(likelihood[c])
-        _find_rivals(belief, group, weights.rivals[history])
+        steps = histories.items[histories.start[history] : histories.start[history + 1]]
+        ways = 1 + _find_second_places(steps, patterns, codebook, tables, second)
+        settled = 1.0
+        for k in range(1, ways):
+            chance = tables.second * tables.away[second[k - 1]]
+            restart(beliefs, k, chance)
+            settled -= chance
+        restart(beliefs, 0, settled)
+        gains = np.zeros((len(steps),) + weights.gains.shape[1:])
+        _weigh_history(steps, patterns, codebook, tables, beliefs, second[: ways - 1], weights.prior, gains)
+        for step in range(len(steps)):
+            weights.gains[step if stepwise else history] += gains[step]
+        find_rivals(beliefs, ways, weights.rivals[history])
+
+
+@numba.njit(nogil=True, cache=True)
+def _weigh_history(
+    steps: Integers,
+    patterns: Sequences,
+    codebook: Codebook,
+    tables: Tables,
+    beliefs: Beliefs,
+    second: Integers,
+    prior: Floats,
+    gains: Floats,
+) -> None:
+    """The weights of every step, `(steps, F, J)`, with what older ones have lost."""
+    ways = 1 + len(second)
+    odds, fade = prior.copy(), np.ones((len(steps), len(prior)))
+    for i, step in enumerate(steps):
+        if step < 0 and i > 0 and tables.move > 0:
+            before = odds.copy()
+            move(beliefs, ways, tables.move)
+            log_odds(beliefs, ways, odds)
+            for j in range(len(odds)):
+                moved = before[j] - prior[j]
+                fade[i, j] = (odds[j] - prior[j]) / moved if abs(moved) > EVEN else 1 - tables.move
+        pattern = ~step if step < 0 else step
+        codes = patterns.items[patterns.start[pattern] : patterns.start[pattern + 1]]
+        _weigh_episode(codes, codebook, tables, beliefs, second, odds, gains[i])
+    lost = np.ones(len(prior))
+    for i in range(len(steps) - 1, -1, -1):
+        gains[i] *= lost
+        lost *= fade[i]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -114,17 +163,16 @@ def _weigh_episode(
     codes: Integers,
     codebook: Codebook,
     tables: Tables,
-    share: Floats,
-    top: Floats,
-    group: npt.NDArray[np.int16],
+    beliefs: Beliefs,
+    second: Integers,
     odds: Floats,
-    likelihood: Floats,
     gains: Floats,
 ) -> None:
-    """Add the families of one episode one by one: moves `odds`, adds to `gains`, leaves the `likelihood`."""
-    place, text, own = np.ones_like(share), np.ones_like(share), np.ones_like(share)
+    """Add the families of one episode one by one: moves `odds` and the beliefs, adds to `gains`."""
+    ways, countries = 1 + len(second), len(beliefs.group)
+    place, text, own = np.ones(countries), np.ones(countries), np.ones(countries)
+    likelihood = np.empty((ways, countries))
     before = np.empty_like(odds)
-    likelihood[:] = 1.0
     for at, code in enumerate(codes):
         if codebook.role[code] == _PLACE:
             place[codebook.value[code]] *= 1 + tables.boost[code]
@@ -135,11 +183,15 @@ def _weigh_episode(
             text /= text.max()  # a common factor, which changes no odds; any number of languages fits
         family = codebook.family[code]
         if at + 1 == len(codes) or codebook.family[codes[at + 1]] != family:
-            episode_likelihood(place, text, own, tables, likelihood)
+            episode_likelihood(place, text, own, tables, likelihood[0])
+            for k in range(1, ways):
+                _second_likelihood(place, text, own, tables, second[k - 1], likelihood[0], likelihood[k])
+            add_up(beliefs, ways, likelihood)
             before[:] = odds
-            _log_odds(share, top, likelihood, group, odds)
+            log_odds(beliefs, ways, odds)
             for j in range(len(odds)):
                 gains[family, j] += odds[j] - before[j]
+    update(beliefs, ways, likelihood)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -157,40 +209,35 @@ def episode_likelihood(place: Floats, text: Floats, own: Floats, tables: Tables,
 
 
 @numba.njit(nogil=True, cache=True)
-def _relative(belief: Floats, group: npt.NDArray[np.int16], share: Floats, top: Floats) -> None:
-    """Beliefs as shares of the likeliest country of their own group; `top` is the logarithm of that."""
-    top[:] = -np.inf
-    for c in range(len(belief)):
-        top[group[c]] = max(top[group[c]], belief[c])
-    for c in range(len(belief)):
-        share[c] = np.exp2(belief[c] - top[group[c]])
+def _second_likelihood(
+    place: Floats, text: Floats, own: Floats, tables: Tables, second: int, settled: Floats, likelihood: Floats
+) -> None:
+    """P(e | c, second place): P(e | c), `settled`, with a share of what was at home now at the second place."""
+    there = (1 - tables.tau) * tables.stay * place[second]
+    written = (1 - tables.rho) * there * text[second]
+    for c in range(len(place)):
+        elsewhere = tables.rho * there - (1 - tables.tau) * tables.stay * place[c]
+        likelihood[c] = settled[c] + own[c] * (text[c] * elsewhere + written)
 
 
 @numba.njit(nogil=True, cache=True)
-def _log_odds(share: Floats, top: Floats, likelihood: Floats, group: npt.NDArray[np.int16], odds: Floats) -> None:
-    """log2 of each jurisdiction's posterior against all other countries, without subtracting near equals."""
-    level = np.zeros(len(top))
-    for c in range(len(share)):
-        level[group[c]] += share[c] * likelihood[c]
-    for g in range(len(top)):
-        level[g] = np.log2(level[g]) + top[g]
-    for j in range(len(odds)):
-        highest = -np.inf
-        for g in range(len(level)):
-            if g != j + 1:
-                highest = max(highest, level[g])
-        rivals = 0.0
-        for g in range(len(level)):
-            if g != j + 1:
-                rivals += np.exp2(level[g] - highest)
-        odds[j] = level[j + 1] - highest - np.log2(rivals)
-
-
-@numba.njit(nogil=True, cache=True)
-def _find_rivals(belief: Floats, group: npt.NDArray[np.int16], rivals: npt.NDArray[np.int16]) -> None:
-    for j in range(len(rivals)):
-        best = -1
-        for c in range(len(belief)):
-            if group[c] != j + 1 and (best < 0 or belief[c] > belief[best]):
-                best = c
-        rivals[j] = best
+def _find_second_places(
+    steps: Integers, patterns: Sequences, codebook: Codebook, tables: Tables, second: Integers
+) -> int:
+    """How many places are tried, and which: those named in most episodes, at least two, else in order."""
+    if tables.second == 0 or len(steps) < 2:
+        return 0
+    named, last = np.zeros(len(tables.away), np.int64), np.full(len(tables.away), -1)
+    for i, step in enumerate(steps):
+        pattern = ~step if step < 0 else step
+        for code in patterns.items[patterns.start[pattern] : patterns.start[pattern + 1]]:
+            place = codebook.value[code]
+            if codebook.role[code] == _PLACE and last[place] != i:
+                named[place] += 1
+                last[place] = i
+    found = 0
+    while found < len(second) and named.max() > 1:
+        second[found] = named.argmax()
+        named[second[found]] = 0
+        found += 1
+    return found
