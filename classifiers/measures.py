@@ -91,6 +91,25 @@ def area_under_curve(score: Floats, positive: Mask, weight: Counts | None = None
     return float((positives * below).sum() / pairs) if pairs else float("nan")
 
 
+def decide_by_score(score: Floats, positive: Mask, weight: Counts | None, correct: int) -> Decision:
+    """Flag from the highest score down until `correct` positives are found, or all are.
+
+    Equal scores come in random order: of the last ones, as many are flagged as are expected to hold what is missing
+    (the interpolation of Davis and Goadrich 2006).
+    """
+    distinct, at = np.unique(score, return_inverse=True)
+    n = np.ones(len(score), np.int64) if weight is None else weight
+    flagged, found = (np.bincount(at, part, len(distinct))[::-1].cumsum() for part in (n, n * positive))
+    positives = _count(positive, weight)
+    correct = min(correct, positives)
+    if not correct:
+        return Decision(0, 0, positives)
+    last = int(np.searchsorted(found, correct))
+    before, there = (column[last - 1] if last else 0.0 for column in (flagged, found))
+    share = (correct - there) / (found[last] - there)
+    return Decision(int(np.ceil(before + share * (flagged[last] - before))), correct, positives)
+
+
 def brier_score(probability: Floats, positive: Mask, weight: Counts | None = None) -> float:
     """Mean square of what the probabilities miss (Brier 1950)."""
     return float(np.average((probability - positive) ** 2, weights=weight)) if len(probability) else float("nan")

@@ -1,14 +1,17 @@
 """Geometry of the report's figures, in the units of their SVG; the template draws them."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from runners.tally import Counts
 from schemas.scores import TIERS
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 760, 246, 34, 52, 36
 """The histogram: its size, and the margins of its plot (none on the right)."""
+
+SQUARE = 150
+"""The plot of a reliability curve, both ways."""
 
 BINS = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 """Limits of probability, finest where decisions are made: near 0 and 1."""
@@ -72,6 +75,33 @@ def draw_histogram(
     spans = (("keep", LEFT, review), ("review", review, erase), ("erase", erase, float(WIDTH)))
     regions = tuple(Region(tier, _round(start), _round(end - start)) for tier, start, end in spans)
     return Histogram(tuple(bars), grid, limits, regions)
+
+
+class Dot(NamedTuple):
+    """One bin of a reliability curve: said `x`, turned out `y`, which an interval from `low` to `high` goes with."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    radius: float
+
+
+def draw_reliability(curve: Sequence[Mapping[str, Any]]) -> tuple[Dot, ...]:
+    """Lay out the bins of a reliability curve, as `evaluation.json` has them, in a square of `SQUARE` by `SQUARE`.
+
+    Probability grows to the right and the share of residents upwards; an area grows with the logarithm of its subjects.
+    """
+
+    def height(share: float) -> float:
+        return _round(SQUARE * (1 - share))
+
+    dots = []
+    for one in curve:
+        share, radius = one["share"], 2 + math.sqrt(math.log10(one["subjects"]))
+        y, low, high = height(share["value"]), height(share["low"]), height(share["high"])
+        dots.append(Dot(_round(SQUARE * one["probability"]), y, low, high, _round(radius)))
+    return tuple(dots)
 
 
 def limit_label(edge: float) -> str:

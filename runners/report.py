@@ -5,14 +5,15 @@ It needs no script, no network and no other file, holds no clock, and escapes ev
     the answer in one sentence         what a regulator came for
     orders                             who ordered what, until when, and how it stands
     every record accounted for         records = erase + review + insufficient + kept + quarantined
-    what may be wrong                  expected errors, by evidence; measured ones where the truth is known
+    what may be wrong                  expected errors, by evidence
+    measured against known residence   where the truth was given: what weighing buys, calibration, neighbours
     how sure, and on what evidence     probabilities and families of signals
     stores                             found, removed, verified: three states, never mixed up
     set aside, audit, limits           what no number above covers
 """
 
-from collections.abc import Mapping
-from importlib import resources
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,20 @@ import jinja2
 from markupsafe import Markup
 
 from runners import wording
-from runners.chart import HEIGHT, LEFT, TOP, WIDTH, Histogram, bin_edges, draw_histogram, limit_label, shares
+from runners.chart import (
+    HEIGHT,
+    LEFT,
+    SQUARE,
+    TOP,
+    WIDTH,
+    Histogram,
+    bin_edges,
+    draw_histogram,
+    draw_reliability,
+    limit_label,
+    shares,
+)
+from runners.evaluation import RULES
 from runners.outcome import (
     State,
     check_scored,
@@ -34,7 +48,7 @@ from runners.tally import Tally, tally_scores
 from runners.verdicts import TONES, Judged, judge_check
 from schemas.errors import LetheError
 from schemas.evidence import SIGNALS
-from schemas.files import replacing
+from schemas.files import digest_file, replacing
 from schemas.job import Job
 from schemas.manifests import Expectation, Manifest
 from schemas.scores import EVIDENCE_CLASSES, TIERS
@@ -92,7 +106,12 @@ def write_report(job: Job, run: Mapping[str, Any], manifests: Mapping[str, Manif
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalize
+        loader=jinja2.PackageLoader("runners"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
     )
     environment.filters |= {
         "number": wording.number,
@@ -102,9 +121,11 @@ def _template() -> jinja2.Template:
         "listed": wording.listed,
         "shares": shares,
         "limit": limit_label,
+        "dots": draw_reliability,
+        "sum_up": sum_up_others,
     }
-    environment.globals |= {"counted": wording.counted, "most_names": MOST_NAMES}
-    return environment.from_string(resources.files("runners").joinpath("templates/report.html").read_text("utf-8"))
+    environment.globals |= {"counted": wording.counted, "most_names": MOST_NAMES, "square": SQUARE}
+    return environment.get_template("report.html")
 
 
 def _finalize(value: object) -> object:
@@ -133,6 +154,7 @@ def _context(job: Job, run: Mapping[str, Any], manifests: Mapping[str, Manifest]
         "job": job,
         "manifests": manifests,
         "overlap": not all(map(lists_once, counts.values())),
+        "evaluation": _evaluation(job, run),
         "errors": {name: _errors(manifest) for name, manifest in manifests.items()},
         "subjects": None if tally is None else int(tally.tiers[0].sum()),
         "histograms": _histograms(job, tally),
@@ -150,6 +172,27 @@ def _check_tally(tally: Tally | None, manifests: Mapping[str, Manifest]) -> None
                 f"{name}: the scores count the subjects {found}, the manifest {manifest.subjects}; one of them is of "
                 "another run: run `lethe plan` again"
             )
+
+
+def _evaluation(job: Job, run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The content of `evaluation.json`, if `run` was evaluated; a LetheError if the file is not the one it names."""
+    if not run.get("evaluation"):
+        return None
+    file = job.out / "evaluation.json"
+    if not file.is_file() or digest_file(file) != run["evaluation"]["digest"]:
+        raise LetheError(f"{file.name} is not the one that this run wrote: run `lethe evaluate` again")
+    content: dict[str, Any] = json.loads(file.read_bytes())
+    return content
+
+
+def sum_up_others(confusion: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Residents and the first `most` other countries of a confusion as they are, and the sum of all others, if any."""
+    shown = [dict(row) for row in confusion if row["resident"]]
+    foreign = [dict(row) for row in confusion if not row["resident"]]
+    rest = foreign[most:]
+    counts = {key: sum(row[key] for row in rest) for key in ("subjects", *RULES)}
+    others = {"country": wording.counted(len(rest), "other country", "other countries"), "resident": False, **counts}
+    return [*shown, *foreign[:most], *([others] if rest else [])]
 
 
 def _errors(manifest: Manifest) -> Errors:

@@ -18,10 +18,10 @@ from pipelines.plan import PlanWork, WriteEntries, write_manifests
 from pipelines.purge import rewritten_files
 from pipelines.score import ScoreRecords, ScoreWork, write_part
 from runners.engine import run_pipeline
+from runners.evaluate import evaluate_run
 from runners.progress import showing
 from runners.report import write_report
 from runners.state import RunState, name_run
-from runners.truth import compare_with_truth
 from schemas.errors import LetheError
 from schemas.files import digest_file, remove_temporaries
 from schemas.job import Job
@@ -195,17 +195,17 @@ def summary(session: Session) -> dict[str, Any]:
     }
 
 
-def judge_by_truth(session: Session) -> None:
-    """Note precision and recall, where the job names the truth."""
-    truth = session.job.truth
-    if truth and not session.state.finished("truth"):
-        file = session.job.path(truth.path)
-        found = compare_with_truth(session.job.out / "scores", file, session.job.job.jurisdictions)
-        session.state.record(truth=found)
+def evaluate(session: Session, truth: Path) -> None:
+    """Measure the scores against `truth`, and write the page anew if the manifests are there."""
+    evaluate_run(session.job, session.state, truth)
+    if session.state.finished("manifests"):
+        report(session)
 
 
 def report(session: Session) -> None:
-    """Write the page."""
+    """Write the page, first of all evaluating the run if the job names the truth and nobody has done so."""
+    job = session.job
+    if job.truth and not session.state.finished("evaluation"):
+        evaluate_run(job, session.state, job.path(job.truth.path))
     manifests = {name: load_manifest(session.job.out / "manifests" / name) for name in session.job.job.jurisdictions}
-    judge_by_truth(session)
     write_report(session.job, session.state.content, manifests)

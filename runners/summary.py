@@ -20,6 +20,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from classifiers.filters import FILTERS
 from runners.outcome import (
     State,
     check_scored,
@@ -72,8 +73,8 @@ def _run(console: Console, summary: Mapping[str, Any]) -> None:
         _score(console, score)
     if jurisdictions:
         console.print(_jurisdictions(jurisdictions), "")
-    if truth := summary.get("truth"):
-        console.print(_truth(truth), "")
+    if evaluation := summary.get("evaluation"):
+        _evaluation(console, evaluation)
     if stores := (summary.get("purge") or {}).get("stores"):
         console.print(_stores(stores), "")
         _untouched(console, stores)
@@ -115,14 +116,30 @@ def _jurisdictions(jurisdictions: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def _truth(truth: Mapping[str, Mapping[str, Any]]) -> Table:
-    measures = ("erase_precision", "erase_recall", "review_recall", "review_recall_rich")
-    columns = ("residents", "erased", "precision", "recall", "recall with review", "with review, rich evidence")
-    table = _table("jurisdiction", columns, "Against known countries of residence")
-    for name, found in truth.items():
-        shares = [percent(found[measure]) if found.get(measure) is not None else "–" for measure in measures]
-        table.add_row(_text(_country(name)), number(found["residents"]), number(found["erased"]), *shares)
-    return table
+def _evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
+    """Two tables: how good probabilities and tiers are, and the filters of one signal next to them."""
+    columns = ("subjects", "residents", "AUC", "ECE", "erased", "precision", "recall", "with review", "rich evidence")
+    table = _table("jurisdiction", columns, "Against known countries of residence; recall of erase, with review, …")
+    filters = _table("", ("IP alone", "domain alone", "any one signal"), "Filters of one signal: precision, recall")
+    for name, found in evaluation["jurisdictions"].items():
+        rules = found["rules"]
+        measures = ("–" if found[key] is None else f"{found[key]:.3f}" for key in ("auc", "ece"))
+        erase = (rules["erase"]["precision"], rules["erase"]["recall"], rules["flag"]["recall"], found["recall_rich"])
+        counts = (number(found["subjects"]), number(found["residents"]))
+        table.add_row(_text(_country(name)), *counts, *measures, number(rules["erase"]["flagged"]), *map(_share, erase))
+        each = [rules[rule] for rule in FILTERS]
+        filters.add_row(
+            _text(_country(name)), *(f"{_share(rule['precision'])}, {_share(rule['recall'])}" for rule in each)
+        )
+        filters.add_row("  lethe at that recall", *(_share(rule["equal"]) for rule in each))
+    console.print(table, "", filters)
+    told = f"{counted(evaluation['never_scored'], 'subject')} of the truth never scored"
+    console.print(_text(f"{told}, {counted(evaluation['unknown'], 'scored subject')} not in the truth", "dim"))
+    console.print()
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else percent(value)
 
 
 def _stores(stores: Mapping[str, Mapping[str, Any]]) -> Table:

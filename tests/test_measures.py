@@ -63,7 +63,8 @@ def test_a_share_comes_with_the_interval_of_clopper_and_pearson() -> None:
     decision = Decision.of(np.array([True, False, False, True]), np.array([True, True, True, False]))
     assert decision == Decision(flagged=2, correct=1, residents=3)
     assert (decision.precision.value, decision.recall.value) == (0.5, pytest.approx(1 / 3))
-    assert Share(81, 263).interval == pytest.approx((0.2527, 0.3676), abs=2e-4)  # BETA.INV(.025, 81, 183), BETA.INV(.975, 82, 182)
+    # BETA.INV(.025, 81, 183) and BETA.INV(.975, 82, 182) of a spreadsheet.
+    assert Share(81, 263).interval == pytest.approx((0.2527, 0.3676), abs=2e-4)
     assert Share(0, 10).interval == (0.0, pytest.approx(0.3085, abs=1e-4))
     assert Share(10, 10).interval == (pytest.approx(0.6915, abs=1e-4), 1.0)
     assert Share(0, 0) == (0, 0)

@@ -21,7 +21,7 @@ from schemas.errors import LetheError
 from schemas.job import Job
 from schemas.manifests import Manifest
 from schemas.scores import SCORES
-from tests.report_sample import NAMES, draw_scores, manifest_of, run_of, write_job, write_scores
+from tests.report_sample import NAMES, draw_scores, evaluation_of, manifest_of, run_of, write_job, write_scores
 
 PWN = "document.title='pwned'"
 HOSTILE = f'<script>{PWN}</script>"><img src=x onerror="{PWN}">\' onload=\'x {{{{ 7*7 }}}} &lt;b&gt;'
@@ -72,7 +72,7 @@ def finish(
     job = write_job(folder, stores)
     write_scores(job, scores)
     manifests = {name: manifest_of(job, scores, name) for name in NAMES}
-    return job, run_of(job, manifests, executed), manifests
+    return job, run_of(job, manifests, executed) | {"evaluation": evaluation_of(job, scores)}, manifests
 
 
 def read(job: Job, run: dict[str, Any], manifests: dict[str, Manifest]) -> Page:
@@ -212,6 +212,28 @@ def test_the_figure_counts_every_subject_once(tmp_path: Path, scores: pa.Table) 
     assert len(re.findall("<figure>", text)) == 3
 
 
+def test_what_weighing_buys_is_shown_next_to_the_filters(tmp_path: Path, scores: pa.Table) -> None:
+    job, run, manifests = finish(tmp_path, scores)
+    text = write_report(job, run, manifests).read_text(encoding="utf-8")
+    for rule, found in run["evaluation"]["jurisdictions"]["fr"]["rules"].items():
+        label = {"erase": "lethe, erase", "flag": "lethe, erase or review", "any": "any one signal"}.get(rule, "alone")
+        assert re.search(rf'{label}</th><td class="n">{found["flagged"]:,}</td>', text)
+    assert "4 were not" in Page(text).text
+    assert len(re.findall('<figure class="square">', text)) == 9
+
+
+def test_a_page_without_evaluation_has_no_such_section_and_a_strange_one_gives_none(
+    tmp_path: Path, scores: pa.Table
+) -> None:
+    job, run, manifests = finish(tmp_path, scores)
+    assert "Measured against" in read(job, run, manifests).text
+    assert "Measured against" not in read(job, run | {"evaluation": None}, manifests).text
+    file = job.out / "evaluation.json"
+    file.write_text(file.read_text().replace("0.9", "0.8", 1))
+    with pytest.raises(LetheError, match="run `lethe evaluate` again"):
+        write_report(job, run, manifests)
+
+
 def test_policy_limits_part_the_bins(tmp_path: Path, scores: pa.Table) -> None:
     job = write_job(tmp_path, policy="erase_at = 0.97\nreview_at = 0.02")
     write_scores(job, scores)
@@ -252,7 +274,7 @@ def hostile_run(folder: Path, text: str, subjects: int = 40) -> Finished:
     job = write_job(folder, (text, "faces"))
     write_scores(job, scores)
     manifests = {name: manifest_of(job, scores, name, hostile=text) for name in NAMES}
-    run = run_of(job, manifests, hostile=text)
+    run = run_of(job, manifests, hostile=text) | {"evaluation": evaluation_of(job, scores)}
     run["purge"]["stores"][text] |= {"conflicts": [text], "unreadable": [text * 2]}
     run["verification"]["stores"][text] |= {"verdict": "UNVERIFIED", "reasons": [text]}
     run["software"][text] = text

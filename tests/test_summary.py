@@ -14,7 +14,7 @@ from runners.outcome import headline, total_listed
 from runners.summary import print_summary
 from runners.wording import visible
 from schemas.errors import LetheError
-from tests.report_sample import NAMES, draw_scores, manifest_of, run_of, write_job
+from tests.report_sample import NAMES, draw_scores, evaluation_of, manifest_of, run_of, write_job
 
 HOSTILE = "[red]\x1b[2J[/]\u202e\udc80[link=http://x]:skull:"
 SHOWN = r"[red]\x1b[2J[/]\u202e\udc80[link=http://x]:skull:"
@@ -26,7 +26,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     job = write_job(tmp_path_factory.mktemp("job"), ("faces", "hashes"))
     manifests = {name: manifest_of(job, scores, name) for name in NAMES}
     dumped = {name: manifest.model_dump(mode="json") for name, manifest in manifests.items()}
-    return {**run_of(job, manifests), "jurisdictions": dumped, "out": "/there/out", "report": "/there/out/report.html"}
+    run = {**run_of(job, manifests), "evaluation": evaluation_of(job, scores), "jurisdictions": dumped}
+    return {**run, "out": "/there/out", "report": "/there/out/report.html"}
 
 
 def printed(capsys: pytest.CaptureFixture[str], summary: dict[str, Any]) -> str:
@@ -46,9 +47,18 @@ def test_a_finished_run_is_told_with_sums_that_add_up(
         assert sum(int(part) for part in left.split("+")) == int(right.split()[0]) == 313
     assert "verification found nothing left and nothing else touched" in " ".join(out.split())
     assert out.endswith("report: /there/out/report.html\n")
-    assert "98.1 %" in out
     assert "\x1b" not in out, "plain where there is no terminal"
     assert not re.search(r" +$", out, re.MULTILINE)
+
+
+def test_an_evaluation_shows_the_filters_next_to_lethe(
+    finished: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = printed(capsys, finished)
+    found = finished["evaluation"]["jurisdictions"]["fr"]
+    assert re.search(rf"^France +300 +{found['residents']} +{found['auc']:.3f} +{found['ece']:.3f} ", out, re.MULTILINE)
+    assert "lethe at that recall" in out
+    assert "4 subjects of the truth never scored, no scored subjects not in the truth\n" in out
 
 
 def test_it_says_the_sentence_of_the_report(finished: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
