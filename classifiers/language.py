@@ -71,7 +71,8 @@ class LanguageModel:
         to_log = functools.partial(log_probabilities, scores, self._langdetect_columns, n_grams)
         if self._langid is None:
             return softmax(to_log(_LANGDETECT_ALONE))[:, :NO_LANGUAGE], n_grams
-        langid, n_features, n_bytes = langid_scores(clean, self._langid)
+        alike = np.argsort(scores.argmax(axis=1), kind="stable")
+        langid, n_features, n_bytes = langid_scores(clean, self._langid, alike)
         mixed = _LANGDETECT_SHARE * to_log(_LANGDETECT_MIXED)
         mixed += (1 - _LANGDETECT_SHARE) * log_probabilities(langid, self._langid_columns, n_bytes, _LANGID_MIXED)
         return softmax(mixed)[:, :NO_LANGUAGE], n_grams + n_features
