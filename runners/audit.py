@@ -136,7 +136,9 @@ def _count(session: Session, work: AuditWork) -> dict[str, dict[str, Any]]:
     shutil.rmtree(work.counted.folder, ignore_errors=True)
     shards = _shards(session)
     session.run("count", lambda pipeline: pipeline | beam.Create(shards) | CountStrata(work), work.counted, len(shards))
-    return work.counted.entries()
+    reports = work.counted.entries()
+    shutil.rmtree(work.folder, ignore_errors=True)
+    return reports
 
 
 def _draw(session: Session, work: AuditWork, draw: Draw) -> tuple[pa.Table, pa.Table]:

@@ -27,7 +27,7 @@ def threshold(session: Session, labels: Path, recall: float, confidence: float) 
     whom there is evidence: what becomes of the others, no threshold decides.
 
     Raises:
-        InputError: nothing is scored, or the labels cannot be used.
+        InputError: nothing is scored, or the labels cannot be used or are those of the audit.
 
     """
     for name, value in (("recall", recall), ("confidence", confidence)):
@@ -37,6 +37,7 @@ def threshold(session: Session, labels: Path, recall: float, confidence: float) 
         raise InputError("the job as it is now has not been scored; run `lethe score` first")
     table = read_labels(labels)
     subjects = pc.unique(table.column("subject_id"))
+    _refuse_audit_sample(session, subjects)
     scores = find_scores(session, subjects)
     codes = label_codes(subjects, table)
     jurisdictions = {}
@@ -58,6 +59,16 @@ def threshold(session: Session, labels: Path, recall: float, confidence: float) 
             "policy": None if review_at is None else f"review_at = {review_at!r}",
         }
     }
+
+
+def _refuse_audit_sample(session: Session, subjects: pa.Array) -> None:
+    """Raise an InputError if these are the labels of the audit, whose sample is anything but uniform."""
+    file = session.job.out / "audit" / "sample.parquet"
+    if file.is_file() and pc.all(pc.is_in(subjects, pq.read_table(file).column("subject_id"))).as_py():
+        raise InputError(
+            "all of these labels are of the audit's sample, which has more of some tiers than of others; a threshold "
+            "needs labels of a uniform random sample"
+        )
 
 
 def find_scores(session: Session, subjects: pa.Array) -> pa.Table:

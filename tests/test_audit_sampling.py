@@ -163,6 +163,15 @@ def test_every_subject_has_the_same_chance() -> None:
     assert stats.chisquare(drawn).pvalue > 0.001
 
 
+def test_a_shard_hands_on_a_handful_and_never_too_few() -> None:
+    subjects = pa.array([f"subject-{i}" for i in range(200_000)], pa.large_string())
+    for key in range(20):
+        draw = Draw(key, {"uk": {"missed": 100}}, {"uk": {"missed": 200_000}})
+        near = int((draw.hashes(subjects) <= np.uint64(draw.limit("uk", "missed"))).sum())
+        assert 100 <= near < 500
+    assert Draw(1, {"uk": {"missed": 90}}, {"uk": {"missed": 100}}).limit("uk", "missed") == 2**64 - 1
+
+
 def test_labels_that_are_the_truth_pass(audited: Path) -> None:
     result = judge(audited)
     assert result["verdict"] == "pass"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.bounds import lower_share, upper_share
+from classifiers.bounds import lower_share, most_marked, upper_share
 from classifiers.elusion import (
     SPLIT,
     Labelled,
@@ -178,6 +178,28 @@ def test_how_many_more_labels_are_needed() -> None:
     assert judge_labels(grown, 0.05, 1).recall_least >= 0.9
     hopeless = groups(Labelled(BILLION, 1000, 10), Labelled(30_000_000, 100, 98))
     assert labels_needed(hopeless, 0.9, 0.05, 1) is None
+
+
+@pytest.mark.parametrize(
+    "strata",
+    [
+        [(13_500_000, 51_000), (3_700_000, 80_000), (2_840_000, 134_000)],
+        [(900_000_000, 60_000), (60_000_000, 110_000), (10_000_000, 130_000)],
+    ],
+    ids=["demo", "few, mostly near the threshold"],
+)
+def test_one_bound_over_all_that_were_missed_beats_a_sum_over_strata(strata: list[tuple[int, int]]) -> None:
+    """Bounds of several strata, each with its part of the error, add up to more than one bound over all of them."""
+    n, delta = 3000, 0.01
+    whole = sum(population for population, _ in strata)
+    residents = sum(each for _, each in strata)
+    together = most_marked(round(n * residents / whole), n, whole, delta)
+    wanted = [population * math.sqrt(each / population + 1 / n) for population, each in strata]  # Neyman's allocation
+    apart = 0
+    for (population, each), weight in zip(strata, wanted, strict=True):
+        drawn = round(n * weight / sum(wanted))
+        apart += most_marked(round(drawn * each / population), drawn, population, delta / len(strata))
+    assert residents < together < apart / 1.2
 
 
 @pytest.mark.parametrize("n", [20, 500, 6000])

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from runners.audit import draw_sample
+from runners.audit_plan import AuditOptions
 from runners.demo import write_demo
-from runners.stages import Session, score
+from runners.stages import Session, plan, score
 from runners.threshold import threshold
 from schemas.errors import InputError
 from schemas.job import load_job
@@ -140,3 +142,14 @@ def test_a_subject_that_was_not_scored_is_counted(scored: Path, tmp_path: Path) 
     pq.write_table(pa.concat_tables([table, pa.table({"subject_id": ["nobody"], "country": ["IT"]})]), file)
     found = certify(scored, file)
     assert (found["labelled"], found["not_scored"]) == (101, 1)
+
+
+def test_labels_of_the_audit_are_refused(scored: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(scored, tmp_path / "audited"))
+    plan(start(folder))
+    draw_sample(start(folder), AuditOptions(n=1500, seed=1, target_recall=0.4))
+    sample = pq.read_table(folder / "out" / "audit" / "sample.parquet").column("subject_id").to_pylist()
+    file = tmp_path / "labels.parquet"
+    pq.write_table(pa.table({"subject_id": sample, "country": ["IT"] * len(sample)}), file)
+    with pytest.raises(InputError, match="needs labels of a uniform random sample"):
+        certify(folder, file)
