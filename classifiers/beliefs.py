@@ -72,8 +72,13 @@ def add_up(beliefs: Beliefs, ways: int, likelihood: Floats) -> None:
     group, share, total = beliefs.group, beliefs.share, beliefs.total
     for k in range(ways):
         total[k] = 0.0
+        rest = 0.0
         for c in range(len(group)):
-            total[k, group[c]] += share[k, c] * likelihood[k, c]
+            if group[c] == 0:
+                rest += share[k, c] * likelihood[k, c]
+            else:
+                total[k, group[c]] += share[k, c] * likelihood[k, c]
+        total[k, 0] = rest
 
 
 @numba.njit(nogil=True, cache=True)
@@ -82,7 +87,8 @@ def update(beliefs: Beliefs, ways: int, likelihood: Floats) -> None:
     group, share, top, total = beliefs.group, beliefs.share, beliefs.top, beliefs.total
     for k in range(ways):
         for c in range(len(group)):
-            share[k, c] = max(share[k, c] * likelihood[k, c], LEAST)
+            product = share[k, c] * likelihood[k, c]
+            share[k, c] = product if product > LEAST else LEAST
         if total[k].min() < LOW or total[k].max() > HIGH:
             for c in range(len(group)):
                 share[k, c] = max(share[k, c] / total[k, group[c]], LEAST)

@@ -235,9 +235,9 @@ def _find_second_places(
             if codebook.role[code] == _PLACE and last[place] != i:
                 named[place] += 1
                 last[place] = i
-    found = 0
-    while found < len(second) and named.max() > 1:
-        second[found] = named.argmax()
-        named[second[found]] = 0
-        found += 1
-    return found
+    for found in range(len(second)):
+        most = named.argmax()
+        if named[most] < 2:
+            return found
+        second[found], named[most] = most, 0
+    return len(second)

@@ -96,22 +96,47 @@ def posterior_bits(records: Sequence[Record], model: ResidenceModel, territory: 
                 value, level = observation(kind.name, record[kind.name])
                 hit = model.hit[kind.name][kind.levels.index(level)]
                 seen[kind.name, value] = max(seen.get((kind.name, value), 0.0), hit)
-    belief = np.log2(model.prior)
-    for seen in episodes.values():
-        place, text, own = np.ones(len(COUNTRIES)), np.ones(len(COUNTRIES)), np.ones(len(COUNTRIES))
-        for (signal, value), hit in seen.items():
-            index = VALUES[signal].index(value)
-            chance = (1 - hit) * model.background[signal][index]
-            if signal == "language":
-                text = text * (hit * model.speakers[:, index] + chance)
-            else:
-                factor = np.where(np.arange(len(COUNTRIES)) == index, hit + chance, chance)
-                place, own = (place, own * factor) if signal == "phone" else (place * factor, own)
-        away = model.tau * model.rho * text * (model.away @ place)
-        friend = model.tau * (1 - model.rho) * (model.away @ (place * text))
-        belief = belief + np.log2(own * ((1 - model.tau) * place * text + away + friend))
+    telling = sorted((when, seen) for when, seen in episodes.items() if seen)
+    second = second_places([seen for _, seen in telling], model)
+    chances = np.array([model.second * model.away[place] for place in second])
+    beliefs = np.log2(np.append(chances, 1 - chances.sum()))[:, None] + np.log2(model.prior)
+    month: int | None = None
+    for (later, _), seen in telling:
+        if month not in (None, later):
+            moved = [np.log2(model.move) + np.log2(model.prior) + log2_sum(belief) for belief in beliefs]
+            beliefs = np.logaddexp2(np.log2(1 - model.move) + beliefs, moved) if model.move else beliefs
+        month = later
+        for way, place in enumerate([*second, None]):
+            beliefs[way] += np.log2(episode_chances(seen, model, place))
     inside = np.isin(COUNTRIES, list(territory))
-    return float(log2_sum(belief[inside]) - log2_sum(belief[~inside]))
+    return log2_sum(beliefs[:, inside]) - log2_sum(beliefs[:, ~inside])
+
+
+def second_places(episodes: Sequence[Mapping[tuple[str, str], float]], model: ResidenceModel) -> list[int]:
+    """The three countries that gps, ip or domain name in most episodes, and in two at least."""
+    named = [{VALUES[s].index(value) for s, value in seen if s in ("gps", "ip", "domain")} for seen in episodes]
+    counts = {place: sum(place in places for places in named) for place in set().union(*named)}
+    often = sorted((place for place in counts if counts[place] > 1), key=lambda place: (-counts[place], place))
+    return often[:3] if model.second else []
+
+
+def episode_chances(seen: Mapping[tuple[str, str], float], model: ResidenceModel, second: int | None) -> np.ndarray:
+    """P(e | c) of every country c, for subjects with this second place."""
+    place, text, own = np.ones(len(COUNTRIES)), np.ones(len(COUNTRIES)), np.ones(len(COUNTRIES))
+    for (signal, value), hit in seen.items():
+        index = VALUES[signal].index(value)
+        chance = (1 - hit) * model.background[signal][index]
+        if signal == "language":
+            text = text * (hit * model.speakers[:, index] + chance)
+        else:
+            factor = np.where(np.arange(len(COUNTRIES)) == index, hit + chance, chance)
+            place, own = (place, own * factor) if signal == "phone" else (place * factor, own)
+    trip = model.rho * text * (model.away @ place) + (1 - model.rho) * (model.away @ (place * text))
+    settled = place * text
+    if second is not None:
+        there = place[second] * (model.rho * text + (1 - model.rho) * text[second])
+        settled = (1 - model.stay) * settled + model.stay * there
+    return own * ((1 - model.tau) * settled + model.tau * trip)
 
 
 def log2_sum(bits: np.ndarray) -> float:

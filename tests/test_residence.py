@@ -179,7 +179,8 @@ def test_hundreds_of_episodes_neither_underflow_nor_overflow() -> None:
             exact = 1000 * posterior_bits(some, SHIPPED, TERRITORIES[row["jurisdiction"]])
             assert abs(row["score_mb"] - exact) <= 3
     assert [row["probability"] > 0.5 for row in score(records)] == [True, False, False]
-    assert [row["probability"] > 0.5 for row in score(records[:500])] == [False, True, False]
+    assert [row["probability"] > 0.5 for row in score(records[:500])] == [True, False, False]  # has moved to GB
+    assert [row["probability"] > 0.5 for row in score(records[:300])] == [False, True, False]
 
 
 def test_one_id_on_very_many_records() -> None:
@@ -188,7 +189,7 @@ def test_one_id_on_very_many_records() -> None:
     months = pa.array(np.arange(200_000, dtype=np.int32) // 2)
     many = many.set_column(EVIDENCE.get_field_index("month"), EVIDENCE.field("month"), months)
     first, *_ = score_subjects(many, SHIPPED, TERRITORIES).to_pylist()
-    assert first["probability"] == 1.0
+    assert first["probability"] > 0.9999
     assert first["bars"][0]["n_episodes"] == 100_000
 
 

@@ -165,6 +165,18 @@ def build() -> dict[str, object]:
             "and mixed with .2 English",
             "shares": speakers,
         },
+        "second_place": {
+            "source": "assumption: one in ten has a second home, a year of study, a long holiday or a friend abroad "
+            "who posts, and is there in two of five episodes that are no trips; see decision 0134",
+            "share": 0.1,
+            "stay": 0.4,
+        },
+        "move": {
+            "source": "2.6 million people left a member state of the EU in 2018, .6 per cent of its population "
+            "(Eurostat); assumption: from one month in which somebody is seen to the next, most of a year passes; "
+            "see decision 0135",
+            "chance": 0.005,
+        },
     }
 
 
