@@ -6,10 +6,13 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import ExitCode, LetheError
 from schemas.job import Job, load_job
+
+if TYPE_CHECKING:
+    from runners.stages import Session
 
 Summary = dict[str, Any]
 Command = Callable[[argparse.Namespace, list[str]], tuple[ExitCode, Summary]]
@@ -52,7 +55,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Command, text: str, job: bool = True) -> argparse.ArgumentParser:
+    def add(
+        name: str,
+        command: Command,
+        text: str,
+        job: bool = True,
+        commands: "argparse._SubParsersAction[argparse.ArgumentParser]" = commands,
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         if job:
             sub.add_argument("job", metavar="JOB", type=Path, help="a job file, or a folder with a job.toml")
@@ -83,7 +92,33 @@ def build_parser() -> argparse.ArgumentParser:
     add("explain", run_explain, "say why a subject is, or is not, on each manifest").add_argument(
         "--subject", required=True, metavar="ID"
     )
+    _add_measuring(add)
     return parser
+
+
+def _add_measuring(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands that judge lethe itself: what a model knows, what a run missed."""
+    estimate = add("estimate", run_estimate, "estimate a model from the job's own records, with labels or without")
+    estimate.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model to write")
+    estimate.add_argument("--labels", type=Path, metavar="FILE", help="Parquet with subject_id and country")
+    evaluate = add("evaluate", run_evaluate, "compare the scores with known countries of residence")
+    evaluate.add_argument("--truth", type=Path, required=True, metavar="FILE")
+    threshold = add("threshold", run_threshold, "find the review_at that guarantees a recall")
+    threshold.add_argument("--labels", type=Path, required=True, metavar="FILE")
+    audit = add("audit", lambda *_: (ExitCode.DONE, {}), "test how many a run has missed", job=False)
+    steps = audit.add_subparsers(required=True, metavar="STEP")
+    sample = add("sample", run_audit_sample, "fix the plan, then draw the blind sample", commands=steps)
+    sample.add_argument("--n", type=int, required=True, help="subjects to draw for each jurisdiction")
+    sample.add_argument("--seed", type=int, required=True)
+    sample.add_argument("--precision", type=float, help="also require this precision of what is erased")
+    sample.add_argument("--sensitivity", type=float, default=1.0, help="share of residents the annotators recognise")
+    sample.add_argument("--dry-run", action="store_true", help="show the plan and write nothing")
+    result = add("result", run_audit_result, "judge the labels of the sample", commands=steps)
+    result.add_argument("--labels", type=Path, required=True, metavar="FILE")
+    result.add_argument("--seal", help="the digest that was written down when the sample was drawn")
+    for command in (threshold, sample):
+        command.add_argument("--recall", type=float, default=0.95)
+        command.add_argument("--confidence", type=float, default=0.95)
 
 
 def run_demo(options: argparse.Namespace, _: list[str]) -> tuple[ExitCode, Summary]:
@@ -167,18 +202,81 @@ def run_explain(options: argparse.Namespace, beam_options: list[str]) -> tuple[E
     return ExitCode.DONE, {"explanation": explain_subject(session, options.subject)}
 
 
+def run_estimate(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
+    """`lethe estimate JOB --out model.json`."""
+    from runners.estimate import estimate
+
+    return _in_session(
+        options, beam_options, lambda session: (ExitCode.DONE, estimate(session, options.out, options.labels))
+    )
+
+
+def run_evaluate(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
+    """`lethe evaluate JOB --truth FILE`."""
+    from runners import stages
+
+    return _in_session(options, beam_options, lambda session: stages.evaluate(session, options.truth))
+
+
+def run_threshold(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
+    """`lethe threshold JOB --labels FILE`."""
+    from runners.threshold import threshold
+
+    return _in_session(
+        options,
+        beam_options,
+        lambda session: (ExitCode.DONE, threshold(session, options.labels, options.recall, options.confidence)),
+    )
+
+
+def run_audit_sample(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
+    """`lethe audit sample JOB`."""
+    from runners.audit import draw_sample
+    from runners.audit_plan import AuditOptions
+
+    decided = AuditOptions(
+        n=options.n,
+        seed=options.seed,
+        target_recall=options.recall,
+        confidence=options.confidence,
+        target_precision=options.precision,
+        sensitivity=options.sensitivity,
+    )
+    return _in_session(
+        options,
+        beam_options,
+        lambda session: (ExitCode.DONE, draw_sample(session, decided, register=not options.dry_run)),
+    )
+
+
+def run_audit_result(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
+    """`lethe audit result JOB --labels FILE`; only a pass is done, a doubt is not verified."""
+    from runners.audit import judge_audit
+
+    def body(session: "Session") -> tuple[ExitCode, Summary]:
+        judged = judge_audit(session, options.labels, options.seal)
+        return ExitCode.DONE if judged["audit"]["verdict"] == "pass" else ExitCode.NOT_VERIFIED, judged
+
+    return _in_session(options, beam_options, body)
+
+
 def _in_session(
-    options: argparse.Namespace, beam_options: list[str], body: Callable[[Any], object]
+    options: argparse.Namespace, beam_options: list[str], body: Callable[["Session"], object]
 ) -> tuple[ExitCode, Summary]:
-    """Run `body` on the job's session, alone on its output folder; the summary is what `run.json` then says."""
+    """Run `body` on the job's session, alone on its output folder.
+
+    The summary is what `run.json` then says, unless `body` returns a code and a summary of its own.
+    """
     from runners import stages
     from runners.state import only_one
 
     job: Job = load_job(options.job)
     with only_one(job):
         session = stages.Session.start(job, beam_options)
-        code = body(session)
-        return code if isinstance(code, ExitCode) else ExitCode.DONE, stages.summary(session)
+        found = body(session)
+        if isinstance(found, tuple):
+            return found
+        return found if isinstance(found, ExitCode) else ExitCode.DONE, stages.summary(session)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -30,9 +30,10 @@ from runners.outcome import (
     total_listed,
     untouched_files,
 )
+from runners.summary_measures import print_audit, print_estimate, print_threshold
+from runners.tables import country_name, new_table, plain
 from runners.verdicts import TONES, judge_check
 from runners.wording import bits, counted, expected, number, percent, size, visible
-from schemas.jurisdictions import known_jurisdictions
 
 PLAIN_WIDTH = 140
 """Columns where there is no terminal to ask: a log file has room, and a folded table is hard to grep."""
@@ -45,7 +46,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
     Args:
         summary: the content of `run.json` with `jurisdictions`, `out` and `report`; or one of `demo`, `approvals`,
-            `explanation`. Any key may be absent.
+            `explanation`, `estimate`, `threshold`, `audit`. Any key may be absent.
 
     Raises:
         LetheError: the counts do not add up.
@@ -53,11 +54,20 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     """
     console = Console(highlight=False, emoji=False, markup=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     with console.capture() as captured:
-        for key, show in (("demo", _demo), ("approvals", _approvals), ("explanation", _explanation)):
-            if key in summary:
-                show(console, summary[key])
+        shown = (
+            ("demo", _demo),
+            ("approvals", _approvals),
+            ("explanation", _explanation),
+            ("estimate", print_estimate),
+            ("threshold", print_threshold),
+            ("audit", print_audit),
+        )
         if "run_id" in summary or "score" in summary:
             _run(console, summary)
+        else:
+            for key, show in shown:
+                if key in summary:
+                    show(console, summary[key])
     lines = "".join(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines())
     # A terminal that cannot show a letter gets its number, not an exception after hours of work.
     encoding = sys.stdout.encoding or "utf-8"
@@ -82,28 +92,28 @@ def _run(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(_checks(checks))
         for name, check in checks.items():
             for reason in [*judge_check(check).doubts, *check.get("reasons", ())]:
-                console.print(_text(f"  {visible(name)}: {reason}"))
+                console.print(plain(f"  {visible(name)}: {reason}"))
         console.print()
-    listing = total_listed((_country(name) for name in jurisdictions), jurisdictions.values())
+    listing = total_listed((country_name(name) for name in jurisdictions), jurisdictions.values())
     state = judge(summary, listing)
-    console.print(_text(headline(summary, listing), _STYLES[state.tone]))
+    console.print(plain(headline(summary, listing), _STYLES[state.tone]))
     for line in _next_steps(summary, state):
         console.print(line)
 
 
 def _score(console: Console, score: Mapping[str, Any]) -> None:
     sum_line = f"{number(score['scored'])} scored + {number(score['quarantined'])} quarantined"
-    console.print(_text(f"read {number(score['read'])} = {sum_line}", "bold"))
+    console.print(plain(f"read {number(score['read'])} = {sum_line}", "bold"))
     for reason, count in score.get("reasons", {}).items():
-        console.print(_text(f"  {number(count)}  {reason}"))
+        console.print(plain(f"  {number(count)}  {reason}"))
     if unreadable := score.get("unreadable_files"):
-        console.print(_text(f"  {counted(unreadable, 'further file')} could not be opened; see quarantine/", "yellow"))
+        console.print(plain(f"  {counted(unreadable, 'further file')} could not be opened; see quarantine/", "yellow"))
     console.print()
 
 
 def _jurisdictions(jurisdictions: Mapping[str, Mapping[str, Any]]) -> Table:
     columns = ("erase", "review", "insufficient", "kept", "quarantined", "records", "wrongly erased", "missed")
-    table = _table("jurisdiction", columns, "Records by jurisdiction; expected errors in subjects")
+    table = new_table("jurisdiction", columns, "Records by jurisdiction; expected errors in subjects")
     for name, counts in jurisdictions.items():
         entries = counts["entries"]
         parts = [*(entries.get(tier, 0) for tier in ("erase", "review", "insufficient")), counts["kept"]]
@@ -112,29 +122,33 @@ def _jurisdictions(jurisdictions: Mapping[str, Mapping[str, Any]]) -> Table:
             for error in ("wrongly_erased", "missed")
         ]
         quarantined, records = f"{number(counts['quarantined'])} =", number(counts["records"])
-        table.add_row(_text(_country(name)), *(f"{number(part)} +" for part in parts), quarantined, records, *errors)
+        table.add_row(
+            plain(country_name(name)), *(f"{number(part)} +" for part in parts), quarantined, records, *errors
+        )
     return table
 
 
 def _evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
     """Two tables: how good probabilities and tiers are, and the filters of one signal next to them."""
     columns = ("subjects", "residents", "AUC", "ECE", "erased", "precision", "recall", "with review", "rich evidence")
-    table = _table("jurisdiction", columns, "Against known countries of residence; recall of erase, with review, …")
-    filters = _table("", ("IP alone", "domain alone", "any one signal"), "Filters of one signal: precision, recall")
+    table = new_table("jurisdiction", columns, "Against known countries of residence; recall of erase, with review, …")
+    filters = new_table("", ("IP alone", "domain alone", "any one signal"), "Filters of one signal: precision, recall")
     for name, found in evaluation["jurisdictions"].items():
         rules = found["rules"]
         measures = ("–" if found[key] is None else f"{found[key]:.3f}" for key in ("auc", "ece"))
         erase = (rules["erase"]["precision"], rules["erase"]["recall"], rules["flag"]["recall"], found["recall_rich"])
         counts = (number(found["subjects"]), number(found["residents"]))
-        table.add_row(_text(_country(name)), *counts, *measures, number(rules["erase"]["flagged"]), *map(_share, erase))
+        table.add_row(
+            plain(country_name(name)), *counts, *measures, number(rules["erase"]["flagged"]), *map(_share, erase)
+        )
         each = [rules[rule] for rule in FILTERS]
         filters.add_row(
-            _text(_country(name)), *(f"{_share(rule['precision'])}, {_share(rule['recall'])}" for rule in each)
+            plain(country_name(name)), *(f"{_share(rule['precision'])}, {_share(rule['recall'])}" for rule in each)
         )
         filters.add_row("  lethe at that recall", *(_share(rule["equal"]) for rule in each))
     console.print(table, "", filters)
     told = f"{counted(evaluation['never_scored'], 'subject')} of the truth never scored"
-    console.print(_text(f"{told}, {counted(evaluation['unknown'], 'scored subject')} not in the truth", "dim"))
+    console.print(plain(f"{told}, {counted(evaluation['unknown'], 'scored subject')} not in the truth", "dim"))
     console.print()
 
 
@@ -143,11 +157,11 @@ def _share(value: float | None) -> str:
 
 
 def _stores(stores: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = _table("store", ("holds", "files", "found in", "rows", "found", "removed", "to rewrite"), "Purge")
+    table = new_table("store", ("holds", "files", "found in", "rows", "found", "removed", "to rewrite"), "Purge")
     for name, store in stores.items():
         figures = [number(store.get(key, 0)) for key in ("files", "files_matched", "rows", "rows_matched")]
         removed, rewrite = number(store.get("rows_removed", 0)), size(store.get("bytes_to_rewrite", 0))
-        table.add_row(_text(name), _text(store.get("holds", "")), *figures, removed, rewrite)
+        table.add_row(plain(name), plain(store.get("holds", "")), *figures, removed, rewrite)
     return table
 
 
@@ -155,19 +169,19 @@ def _untouched(console: Console, stores: Mapping[str, Mapping[str, Any]]) -> Non
     for name, store in stores.items():
         for key, why in (("conflicts", "changed since it was read"), ("unreadable", "could not be read")):
             for file in store.get(key, ()):
-                console.print(_text(f"  not touched, {why}: {visible(name)}: {visible(file)}", "yellow"))
+                console.print(plain(f"  not touched, {why}: {visible(name)}: {visible(file)}", "yellow"))
 
 
 def _checks(checks: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = _table(
+    table = new_table(
         "store", ("anything left?", "all else there?", "files", "traces", "rows lost", "control found"), "Verification"
     )
     for name, check in checks.items():
         judged, control = judge_check(check), check.get("control") or {}
-        words = [_text(word, _STYLES[TONES.get(word, "open")]) for word in (judged.left, judged.rest)]
+        words = [plain(word, _STYLES[TONES.get(word, "open")]) for word in (judged.left, judged.rest)]
         figures = [number(check.get(key, 0)) for key in ("files", "residue", "rows_lost")]
         found = f"{number(control['found'])} of {number(control['planted'])}" if control else "none"
-        table.add_row(_text(name), *words, *figures, found)
+        table.add_row(plain(name), *words, *figures, found)
     return table
 
 
@@ -182,11 +196,11 @@ def _next_steps(summary: Mapping[str, Any], state: State) -> Iterable[Text]:
         State.FAILED: "see verification.json, then: lethe purge JOB --execute, lethe verify JOB",
     }
     if state in steps:
-        yield _text(f"next: {steps[state]}")
+        yield plain(f"next: {steps[state]}")
     if place := summary.get("report"):
-        yield _text(f"report: {visible(str(place))}")
+        yield plain(f"report: {visible(str(place))}")
     elif place := summary.get("out"):
-        yield _text(f"output: {visible(str(place))}")
+        yield plain(f"output: {visible(str(place))}")
 
 
 def _unread(summary: Mapping[str, Any]) -> bool:
@@ -201,37 +215,37 @@ def _demo(console: Console, demo: Mapping[str, Any]) -> None:
             continue
         shown = ", ".join(f"{name} {count}" for name, count in value.items()) if isinstance(value, Mapping) else value
         grid.add_row(
-            _text(key.replace("_", " "), "dim"), _text(number(shown) if isinstance(shown, int) else str(shown))
+            plain(key.replace("_", " "), "dim"), plain(number(shown) if isinstance(shown, int) else str(shown))
         )
     console.print(grid)
-    console.print(_text(f"next: {demo.get('next') or 'lethe run ' + str(demo.get('folder', 'DIR'))}"))
+    console.print(plain(f"next: {demo.get('next') or 'lethe run ' + str(demo.get('folder', 'DIR'))}"))
 
 
 def _approvals(console: Console, approvals: Mapping[str, Mapping[str, Any]]) -> None:
     for name, approval in approvals.items():
-        console.print(_text(f"{_country(name)}: signed", "bold"))
+        console.print(plain(f"{country_name(name)}: signed", "bold"))
         for key in ("manifest", "public_key", "signature"):
             # On one line whatever the width, so that it can be copied.
-            console.print(_text(f"  {key.replace('_', ' '):<12}{approval.get(key, '')}"), soft_wrap=True)
-    console.print(_text("next: lethe purge JOB --execute"))
+            console.print(plain(f"  {key.replace('_', ' '):<12}{approval.get(key, '')}"), soft_wrap=True)
+    console.print(plain("next: lethe purge JOB --execute"))
 
 
 def _explanation(console: Console, explanation: Mapping[str, Any]) -> None:
-    console.print(_text(f"subject {visible(str(explanation['subject']))}", "bold"), "")
+    console.print(plain(f"subject {visible(str(explanation['subject']))}", "bold"), "")
     for row in explanation.get("jurisdictions", ()):
-        head = f"{_country(row['jurisdiction'])}: {row['tier']}, P = {percent(row['probability'])}"
-        console.print(_text(f"{head}, evidence {row['evidence_class']}", "bold"))
-        console.print(_text(f"  {row.get('reason', '')}"))
+        head = f"{country_name(row['jurisdiction'])}: {row['tier']}, P = {percent(row['probability'])}"
+        console.print(plain(f"{head}, evidence {row['evidence_class']}", "bold"))
+        console.print(plain(f"  {row.get('reason', '')}"))
         console.print(Padding(_bars(row), (0, 0, 1, 2)))
     if episodes := explanation.get("episodes"):
         console.print(_episodes(episodes), "")
     elif "episodes" not in explanation:
-        console.print(_text("episodes: not shown, the records are no longer there", "dim"))
+        console.print(plain("episodes: not shown, the records are no longer there", "dim"))
 
 
 def _bars(row: Mapping[str, Any]) -> Table:
     """A sum that can be checked by hand: the prior, what each family adds, the score."""
-    table = _table("", ("bits", "records", "episodes"), None)
+    table = new_table("", ("bits", "records", "episodes"), None)
     table.add_column("evidence", overflow="fold")
     table.add_row("prior", bits(row["prior_mb"]))
     for bar in row["bars"]:
@@ -239,7 +253,7 @@ def _bars(row: Mapping[str, Any]) -> Table:
         why = f"silent: {silent.replace('_', ' ')}" if silent else str(bar.get("evidence", ""))
         rival = f", mainly against {bar['rival']}" if bar.get("rival") and not silent else ""
         cells = (bits(bar["weight_mb"]), number(bar["n_records"]), number(bar["n_episodes"]))
-        table.add_row(_text(bar["family"]), *cells, _text(f"{why}{rival}", "dim" if silent else ""))
+        table.add_row(plain(bar["family"]), *cells, plain(f"{why}{rival}", "dim" if silent else ""))
     table.add_row("score", bits(row["score_mb"]), style="bold")
     return table
 
@@ -256,24 +270,5 @@ def _episodes(episodes: Sequence[Mapping[str, Any]]) -> Table:
 
 def _cell(column: str, value: object) -> Text:
     if column.endswith("_mb") and isinstance(value, int):
-        return _text(bits(value))
-    return _text("–" if value is None else str(value))
-
-
-def _table(first: str, columns: Iterable[str], title: str | None) -> Table:
-    table = Table(title=title, title_justify="left", title_style="dim", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(first, overflow="fold")
-    for column in columns:
-        left = column == "holds" or column.endswith("?")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    return table
-
-
-def _country(name: str) -> str:
-    known = known_jurisdictions().get(name)
-    return known.name if known else name
-
-
-def _text(text: str, style: str = "") -> Text:
-    """Text as it is: no markup is read in it, and what it hides is spelled out."""
-    return Text(visible(text), style, overflow="fold")
+        return plain(bits(value))
+    return plain("–" if value is None else str(value))

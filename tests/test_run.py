@@ -275,3 +275,25 @@ def test_the_plain_direct_runner_is_refused(demo: Path, capsys: Capture) -> None
 def _seen_before(values: list[str]) -> list[bool]:
     seen: set[str] = set()
     return [value in seen or bool(seen.add(value)) for value in values]  # type: ignore[func-returns-value]
+
+
+def test_the_audit_and_the_measures_are_commands(demo: Path, capsys: Capture) -> None:
+    """A run is planned, audited with the known truth as labels, measured, and a model estimated from its own records."""
+    lethe(capsys, "plan", demo)
+    drawn = lethe(capsys, "audit", "sample", demo, "--n", 300, "--seed", 1, "--recall", 0.5)["audit"]
+    sample = pq.read_table(demo / "out" / "audit" / "sample.parquet")
+    truth = pq.read_table(demo / "truth.parquet")
+    labels = truth.filter(pc.is_in(truth.column("subject_id").cast(pa.large_string()), sample.column("subject_id")))
+    pq.write_table(labels, demo / "labels.parquet")
+    judged = lethe(capsys, "audit", "result", demo, "--labels", demo / "labels.parquet", "--seal", drawn["seal"])
+    assert judged["audit"]["verdict"] == "pass"
+
+    evaluation = lethe(capsys, "evaluate", demo, "--truth", demo / "truth.parquet")["evaluation"]
+    assert set(evaluation["jurisdictions"]) == {"uk", "fr", "it"}
+    threshold = lethe(capsys, "threshold", demo, "--labels", demo / "truth.parquet", "--recall", 0.6)["threshold"]
+    assert threshold["labelled"] == len(truth)
+    model = demo / "estimated.json"
+    assert lethe(capsys, "estimate", demo, "--out", model)["estimate"]["out"] == str(model)
+    job = demo / "job.toml"
+    job.write_text(job.read_text().replace("[policy]\n", '[model]\npath = "estimated.json"\n\n[policy]\n'))
+    assert_sums(lethe(capsys, "run", demo))
