@@ -100,8 +100,9 @@ def typical(runs: list[Run]) -> Run:
 def measure(folder: Path, options: argparse.Namespace) -> str:
     """Run everything, taking turns; returns the section for `RESULTS.md`."""
     job = write_job(folder / "job", options.records)
-    ours, theirs, alone = [], [], []
+    ours, theirs, alone, load = [], [], [], []
     for _ in range(options.rounds):
+        load.append(os.getloadavg()[0])
         ours.append(score(job, options.records, options.workers))
         theirs.append(baseline(job, options.baseline_records, options.workers))
         alone.append(read(job))
@@ -110,7 +111,8 @@ def measure(folder: Path, options: argparse.Namespace) -> str:
     lines = [
         f"{options.records:,} records, each with a text of its own of 65 characters on average, all signals on; "
         f"{options.workers} workers of the local runner; the median of {options.rounds} rounds that take turns. "
-        f"{circumstances(PACKAGES)}.",
+        f"{circumstances(PACKAGES)}; load average of the machine before each round "
+        f"{', '.join(f'{before:.1f}' for before in load)}, of which at most {options.workers} is ours.",
         "",
         "| | records | wall s | CPU s | records/s | records per CPU s | peak RSS MB |",
         "|---|---|---|---|---|---|---|",
