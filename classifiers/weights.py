@@ -12,8 +12,10 @@ An episode e happened at one place v, home c or, with chance tau, elsewhere:
 Away places repeat: a second home, a year of study, a long holiday, a friend abroad who posts. With chance sigma q_s
 a subject has a second place s, where it is for a share beta of the episodes that are no trips:
 
-    P(e | c, s) = f(c) [ (1 - tau) (1 - beta) a(c) l(c) + (1 - tau) beta a(s) (rho l(c) + (1 - rho) l(s)) + ... ]
+    P(e | c, s) = f(c) [ (1 - tau) (1 - beta) a(c) l(c) + (1 - tau) beta a(s) l(s) + trips, as above ]
 
+What is written there speaks for that place alone. Many write one language wherever they are: with l(c) instead,
+every further text of a minority would be proof that its country is the home and this one only the second place.
 Only a place that signals name in two episodes or more can be told from trips, so only such places are tried.
 
 A residence may change: before the first episode of each later month, a subject has moved with chance mu, to
@@ -185,7 +187,7 @@ def _weigh_episode(
         if at + 1 == len(codes) or codebook.family[codes[at + 1]] != family:
             episode_likelihood(place, text, own, tables, likelihood[0])
             for k in range(1, ways):
-                _second_likelihood(place, text, own, tables, second[k - 1], likelihood[0], likelihood[k])
+                second_likelihood(place, text, own, tables, second[k - 1], likelihood[0], likelihood[k])
             add_up(beliefs, ways, likelihood)
             before[:] = odds
             log_odds(beliefs, ways, odds)
@@ -209,15 +211,14 @@ def episode_likelihood(place: Floats, text: Floats, own: Floats, tables: Tables,
 
 
 @numba.njit(nogil=True, cache=True)
-def _second_likelihood(
+def second_likelihood(
     place: Floats, text: Floats, own: Floats, tables: Tables, second: int, settled: Floats, likelihood: Floats
 ) -> None:
     """P(e | c, second place): P(e | c), `settled`, with a share of what was at home now at the second place."""
-    there = (1 - tables.tau) * tables.stay * place[second]
-    written = (1 - tables.rho) * there * text[second]
+    share = (1 - tables.tau) * tables.stay
+    there = share * place[second] * text[second]
     for c in range(len(place)):
-        elsewhere = tables.rho * there - (1 - tables.tau) * tables.stay * place[c]
-        likelihood[c] = settled[c] + own[c] * (text[c] * elsewhere + written)
+        likelihood[c] = settled[c] + own[c] * (there - share * place[c] * text[c])
 
 
 @numba.njit(nogil=True, cache=True)

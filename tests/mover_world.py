@@ -69,14 +69,18 @@ class Lives(NamedTuple):
 
 
 def draw_world(
-    model: ResidenceModel, n: int, kinds: Mapping[str, float], rng: np.random.Generator
+    model: ResidenceModel, n: int, kinds: Mapping[str, float], rng: np.random.Generator, loyal: float = 0.0
 ) -> tuple[pa.Table, People]:
-    """Evidence of n subjects named by their number, and the truth about them."""
+    """Evidence of n subjects named by their number, and the truth about them.
+
+    `loyal` is the share of texts in the one language that their author prefers; the others are in any of the
+    author's country, as the model has it.
+    """
     people = People(rng.choice(list(kinds), n, p=list(kinds.values())), _draw(model.prior, n, rng))
     lives = _ordinary_lives(model, people, rng)
     for kind, change in CHANGES.items():
         _change(lives, people, np.flatnonzero(people.kind == kind), change, model, rng)
-    return _observe(lives, model, rng), people
+    return _observe(lives, model, loyal, rng), people
 
 
 def _ordinary_lives(model: ResidenceModel, people: People, rng: np.random.Generator) -> Lives:
@@ -187,7 +191,7 @@ def _stay(lives: Lives, length: Integers, place: Integers, author: Integers) -> 
     lives.author[:, AT_HOME_ANYWAY:] = author
 
 
-def _observe(lives: Lives, model: ResidenceModel, rng: np.random.Generator) -> pa.Table:
+def _observe(lives: Lives, model: ResidenceModel, loyal: float, rng: np.random.Generator) -> pa.Table:
     subject, _ = np.nonzero(lives.happens)
     month, uploader, place, author, number = (column[lives.happens] for column in lives[1:])
     n = len(subject)
@@ -208,7 +212,7 @@ def _observe(lives: Lives, model: ResidenceModel, rng: np.random.Generator) -> p
         wrong = _draw(model.background[kind.name], n, rng)
         match ROLES[kind.name]:
             case Role.TEXT:
-                truth = _draw_by_row(model.speakers, author, rng)
+                truth = _tongues(subject, author, model, loyal, rng)
             case Role.OWN:
                 truth = number
             case _:
@@ -218,6 +222,14 @@ def _observe(lives: Lives, model: ResidenceModel, rng: np.random.Generator) -> p
         columns[f"{kind.name}_level"] = np.where(seen, level, 0)
         columns[f"{kind.name}_reason"] = np.where(seen, NullReason.PRESENT, NullReason.ABSENT)
     return pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in EVIDENCE}, schema=EVIDENCE)
+
+
+def _tongues(
+    subject: Integers, author: Integers, model: ResidenceModel, loyal: float, rng: np.random.Generator
+) -> Integers:
+    languages = _draw_by_row(model.speakers, author, rng)
+    _, first, same = np.unique(subject * len(COUNTRIES) + author, return_index=True, return_inverse=True)
+    return np.where(rng.random(len(author)) < loyal, languages[first][same], languages)
 
 
 def _draw(shares: Floats, shape: int | tuple[int, ...], rng: np.random.Generator) -> Integers:

@@ -134,8 +134,7 @@ def episode_chances(seen: Mapping[tuple[str, str], float], model: ResidenceModel
     trip = model.rho * text * (model.away @ place) + (1 - model.rho) * (model.away @ (place * text))
     settled = place * text
     if second is not None:
-        there = place[second] * (model.rho * text + (1 - model.rho) * text[second])
-        settled = (1 - model.stay) * settled + model.stay * there
+        settled = (1 - model.stay) * settled + model.stay * place[second] * text[second]
     return own * ((1 - model.tau) * settled + model.tau * trip)
 
 

@@ -18,7 +18,7 @@ from tests.residence_world import TERRITORIES, Record, make_evidence
 MODEL = load_model()
 FRENCH: list[Record] = [
     {"month": month, "gps": "FR", "ip": ("FR", "residential"), "language": ("fr", "sure")}
-    for month in (24000, 24001, 24003)
+    for month in (24000, 24001, 24003, 24004)
 ]
 
 
@@ -34,11 +34,11 @@ def sentences(records: Sequence[Record], policy: PolicySection | None = None) ->
 
 
 def test_the_sentence_of_a_likely_resident() -> None:
-    table = scores([*FRENCH, {"month": 24002, "phone": "GB"}]).slice(1, 1)
+    table = scores([*FRENCH, {"month": 24002, "phone": ("GB", "national_ambiguous")}]).slice(1, 1)
     device, network, text, phone = (f"({bar['weight_mb'] / 1000:+.1f} bits)" for bar in table["bars"][0].as_py())
     assert explain_sentence(table)[0].as_py() == (
-        f"Likely resident (P 0.97): photos placed in FR x3 {device}, pages and text of fr x3 {text}, "
-        f"uploads from networks in FR x3 {network}; against: phone numbers of GB x1 {phone}; "
+        f"Likely resident (P 0.97): photos placed in FR x4 {device}, pages and text of fr x4 {text}, "
+        f"uploads from networks in FR x4 {network}; against: phone numbers of GB x1 {phone}; "
         "weighed mainly against GB."
     )
 
