@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
+from classifiers.measures import reliability
 from classifiers.model import LEAST_SLOPE, MOST_SLOPE, Floats
 from classifiers.sequences import Integers
 
@@ -29,12 +31,19 @@ class Calibration(NamedTuple):
     """Bits."""
     low: float
     high: float
+    error_before: float
+    """Expected calibration error on the labels, over all jurisdictions."""
+    error_after: float
     labels: int
 
     @property
     def warranted(self) -> bool:
-        """Whether 1 is outside the interval, and the slope one that a model may have."""
-        return not self.low <= 1 <= self.high and LEAST_SLOPE <= self.slope <= MOST_SLOPE
+        """Whether 1 is outside the interval, the error gets smaller, and the slope is one that a model may have.
+
+        Without the second, a few strong weights that are wrong would bend all the others, which were right.
+        """
+        off = not self.low <= 1 <= self.high
+        return off and self.error_after < self.error_before and LEAST_SLOPE <= self.slope <= MOST_SLOPE
 
 
 def find_calibration(
@@ -54,7 +63,7 @@ def find_calibration(
     offset, counts = prior * np.log(2), subjects[:, None].astype(np.float64)
     found = np.array([0.0, 1.0])
     for _ in range(MOST_STEPS):
-        chance = 1 / (1 + np.exp(-(offset + (design * found).sum(axis=-1))))
+        chance = expit(offset + (design * found).sum(axis=-1))
         gradient = (design * (counts * (resident - chance))[..., None]).sum(axis=(0, 1))
         spread = (counts * chance * (1 - chance))[..., None, None]
         information = (design[..., :, None] * design[..., None, :] * spread).sum(axis=(0, 1))
@@ -72,5 +81,9 @@ def find_calibration(
     between = (each[:, :, None] * each[:, None, :] * counts[..., None]).sum(axis=0)
     inverse = np.linalg.inv(information)
     error = float(np.sqrt((inverse @ between @ inverse)[1, 1]))
+    before, after = (
+        reliability(p.ravel(), resident.ravel(), np.repeat(subjects, resident.shape[1])).error
+        for p in (expit((prior + weight) * np.log(2)), chance)
+    )
     slope, intercept = float(found[1]), float(found[0]) / float(np.log(2))
-    return Calibration(slope, intercept, slope - Z * error, slope + Z * error, labels)
+    return Calibration(slope, intercept, slope - Z * error, slope + Z * error, before, after, labels)

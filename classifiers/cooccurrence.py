@@ -5,7 +5,8 @@ often two signals of one episode agree, and how often one signal of two episodes
 when they are equal, a language and a country when it is the one most written there, two languages when equal.
 
 The fitted chance is that of the second agreeing given what the first says, and given how each came to say it, so
-that it does not matter in which countries a signal speaks most.
+that it does not matter in which countries a signal speaks most. Second places and moves are left out: an alarm
+between two episodes says what trips do not explain.
 """
 
 from typing import NamedTuple
@@ -184,7 +185,8 @@ def _count_within(patterns: Sequences, episodes: Integers, meanings: _Meanings, 
 @numba.njit(nogil=True, cache=True)
 def _count_between(data: Histories, meanings: _Meanings, main: Integers, counts: Floats) -> None:
     """Add the pairs of one signal in two episodes of a subject, both ways round; each subject counts once."""
-    start, items, patterns = data.histories.start, data.histories.items, data.patterns
+    start, patterns = data.histories.start, data.patterns
+    items = np.where(data.histories.items < 0, ~data.histories.items, data.histories.items)
     signals = counts.shape[1]
     for history in range(len(start) - 1):
         if start[history + 1] - start[history] > MOST_EPISODES:

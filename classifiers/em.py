@@ -93,9 +93,10 @@ class Fit(NamedTuple):
 def fit(data: Histories, start: ResidenceModel, anchors: Anchors | None = None, most_steps: int = MOST_STEPS) -> Fit:
     """The parameters at which the histories are likeliest, from those of `start`.
 
-    Two things cannot be told from records and stay as they are: how often the surest level of a language is right,
-    and what it shows where it is wrong. A country in which a language is named by mistake and one in which it is
-    written now and then look the same; scoring uses the mixture of both, and that is fitted.
+    Some things stay as they are. How often the surest level of a language is right, and what it shows where it is
+    wrong, cannot be told from records: a country in which a language is named by mistake and one in which it is
+    written now and then look the same; scoring uses the mixture of both, and that is fitted. Second places and moves
+    are left out here, as if there were none: see `second_places.py`.
     """
     anchors = anchors or Anchors()
     start = dataclasses.replace(start, digest="", slope=1.0, intercept=0.0)  # another model, not calibrated yet
@@ -210,7 +211,7 @@ _LANGUAGE_OF_CODE = np.where(CODEBOOK.role == Role.TEXT, CODEBOOK.value, -1).ast
 
 
 @numba.njit(nogil=True, cache=True)
-def _factors(codes: Integers, codebook: Codebook, tables: Tables, place: Floats, text: Floats, own: Floats) -> float:
+def factors(codes: Integers, codebook: Codebook, tables: Tables, place: Floats, text: Floats, own: Floats) -> float:
     """What one pattern says of place, author and subject; returns the logarithm that `text` was divided by."""
     place[:] = 1.0
     text[:] = 1.0
@@ -237,7 +238,7 @@ def _weigh_patterns(
     place, text, own = np.empty_like(tables.away), np.empty_like(tables.away), np.empty_like(tables.away)
     for pattern in range(len(patterns.start) - 1):
         codes = patterns.items[patterns.start[pattern] : patterns.start[pattern + 1]]
-        constant = _factors(codes, codebook, tables, place, text, own)
+        constant = factors(codes, codebook, tables, place, text, own)
         for code in codes:
             constant += log_chance[code]
         row = log_likelihood[pattern]
@@ -251,7 +252,7 @@ def _place_subjects(
     data: Histories, log_prior: Floats, log_likelihood: Floats, resident: Floats, home: Floats
 ) -> float:
     """Add P(c | history) to `home` for each subject, to `resident` for each episode's pattern; the log-likelihood."""
-    start, items = data.histories.start, data.histories.items
+    start, items = data.histories.start, np.where(data.histories.items < 0, ~data.histories.items, data.histories.items)
     belief = np.empty_like(log_prior)
     total = 0.0
     for history in range(len(start) - 1):
@@ -293,7 +294,7 @@ def _explain_patterns(
     happened, author = np.empty_like(away), np.empty_like(away)
     for pattern in range(len(patterns.start) - 1):
         codes = patterns.items[patterns.start[pattern] : patterns.start[pattern + 1]]
-        _factors(codes, codebook, tables, place, text, own)
+        factors(codes, codebook, tables, place, text, own)
         anywhere, written_anywhere = 0.0, 0.0
         for v in range(len(away)):
             anywhere += away[v] * place[v]

@@ -24,6 +24,8 @@ from classifiers.model import ResidenceModel, parse_model
 from classifiers.model_file import model_document
 from classifiers.observations import CODES
 from classifiers.residence import group_countries
+from classifiers.second_places import ANCHOR as SECOND_ANCHOR
+from classifiers.second_places import fit_second_places
 from classifiers.sequences import Integers, Sequences
 from classifiers.weights import weigh_histories
 from schemas.countries import COUNTRIES, NONE
@@ -58,7 +60,7 @@ def estimate_model(
     data = read_histories(counted)
     coverage = measure_coverage(data)
     refuse_thin(data, coverage)
-    fitted = fit(data, start)
+    fitted = fit_all(data, start)
     calibration = cross_fitted_calibration(data, start, territories)
     model = fitted.model
     if calibration and calibration.warranted:
@@ -83,6 +85,12 @@ def estimate_model(
         "start_digest": start.digest,
     }
     return Estimate(document, report)
+
+
+def fit_all(data: Histories, start: ResidenceModel) -> Fit:
+    """All parameters but the second places, as if there were none, and then how many there are."""
+    fitted = fit(data, start)
+    return fitted._replace(model=fit_second_places(data, fitted.model))
 
 
 def measure_coverage(data: Histories) -> dict[str, float]:
@@ -128,7 +136,7 @@ def cross_fitted_calibration(
     for half in (0, 1):
         judges, others = split_labels(data, half)
         judging = judges.home != NONE
-        model = fit(others, start).model
+        model = fit_all(others, start).model
         weights = weigh_histories(judges.histories, judges.patterns, model, group)
         prior = np.broadcast_to(weights.prior, (len(judges.home), len(weights.prior)))
         resident = group[judges.home][:, None] == np.arange(1, len(territories) + 1)
@@ -173,6 +181,8 @@ def _sources(
             for kind in SIGNALS
         },
     }
+    sources["second_place"] = f"likeliest share, worth {SECOND_ANCHOR:g} subjects, given all else; stay not estimated"
+    sources["move"] = f"not estimated: as in model {start.digest[:19]}"
     sources["language"] = f"{how}, worth {anchors.hit:g} observations a level{held}"
     if calibration:
         sources["calibration"] = (
@@ -213,6 +223,7 @@ def _changes(start: ResidenceModel, model: ResidenceModel, territories: Mapping[
     return {
         "tau": both(start.tau, model.tau),
         "rho": both(start.rho, model.rho),
+        "second_place": both(start.second, model.second),
         "prior": {
             name: both(inside(start.prior, codes), inside(model.prior, codes)) for name, codes in territories.items()
         },

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers.episodes import Episodes
+from classifiers.episodes import Episodes, patterns_of
 from classifiers.sequences import Integers, Sequences, merge_equal
 from schemas.countries import NONE
 
@@ -23,10 +23,11 @@ HISTORIES = pa.schema(
         pa.field("subjects", pa.int64(), nullable=False),
     ]
 )
-"""`history` is the patterns of a subject's telling episodes, in the order of their bytes: of each its observation
-codes as little-endian 16-bit integers, then `END`. `home` is the country a label names, else `NONE`."""
+"""`history` is the patterns of a subject's telling episodes by month: of each its observation codes as little-endian
+16-bit integers, then `END`, or `LATER` if it is in a later month than the one before. Episodes of one month stand in
+the order of their bytes. `home` is the country a label names, else `NONE`."""
 
-END = -1
+END, LATER = -1, -2
 _CODE = np.dtype("<i2")
 
 
@@ -34,7 +35,7 @@ class Histories(NamedTuple):
     """H different histories and homes, and their P patterns."""
 
     histories: Sequences
-    """H sequences of patterns."""
+    """H sequences of steps, as in `Episodes.steps`."""
     patterns: Sequences
     """P ascending sequences of observation codes, none empty."""
     home: Integers
@@ -47,7 +48,7 @@ class Histories(NamedTuple):
         """`(P,)`: how many episodes have each pattern."""
         of_history = np.repeat(self.subjects, self.histories.lengths)
         counts = np.zeros(len(self.patterns.lengths), np.int64)
-        np.add.at(counts, self.histories.items, of_history)
+        np.add.at(counts, patterns_of(self.histories.items), of_history)
         return counts
 
 
@@ -55,13 +56,14 @@ def count_histories(episodes: Episodes, home: npt.NDArray[np.int16], chosen: npt
     """HISTORIES of the chosen subjects, shape `(S,)` like their known `home`; without evidence a history is empty."""
     subjects = len(episodes.subject_ids)
     telling = np.flatnonzero(episodes.telling)
-    pattern, subject = episodes.pattern[telling], episodes.subject[telling]
-    order = np.lexsort((_ranks(episodes.patterns)[pattern], subject))
-    pattern, subject = pattern[order], subject[order]
+    # Episodes come by subject and month: to order those of one month moves none to another, nor where months begin.
+    pattern, subject, later = episodes.pattern[telling], episodes.subject[telling], episodes.steps < 0
+    pattern = pattern[np.lexsort((_ranks(episodes.patterns)[pattern], episodes.month[telling], subject))]
 
     position, codes = episodes.patterns.take(pattern)
-    items = np.full(len(codes) + len(pattern), END, _CODE)
+    items = np.empty(len(codes) + len(pattern), _CODE)
     items[np.arange(len(codes)) + position] = codes
+    items[np.cumsum(episodes.patterns.lengths[pattern] + 1) - 1] = np.where(later, LATER, END)
     ends = np.concatenate(([0], np.cumsum(episodes.patterns.lengths[pattern] + 1)))
     offsets = ends[np.searchsorted(subject, np.arange(subjects + 1))] * _CODE.itemsize
     table = pa.table(
@@ -90,12 +92,12 @@ def read_histories(table: pa.Table) -> Histories:
     n = len(telling)
     lengths = pc.binary_length(telling["history"]).to_numpy() // _CODE.itemsize
     items = np.frombuffer(b"".join(telling["history"].to_pylist()), _CODE).astype(np.int64)
-    closing = items == END
-    episode = np.cumsum(closing) - closing
+    closing = items < 0
+    episode: Integers = np.cumsum(closing) - closing
     owner = np.repeat(np.arange(n), lengths)[closing]
     pattern, patterns = merge_equal(Sequences.grouped(episode[~closing], items[~closing], int(closing.sum())))
     return Histories(
-        Sequences.grouped(owner, pattern, n),
+        Sequences.grouped(owner, np.where(items[closing] == LATER, ~pattern, pattern), n),
         patterns,
         telling["home"].to_numpy().astype(np.int64),
         telling["subjects"].to_numpy().astype(np.int64),

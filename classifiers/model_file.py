@@ -18,8 +18,8 @@ RAREST = 1e-5
 def model_document(model: ResidenceModel, sources: Mapping[str, str]) -> dict[str, Any]:
     """The document that `parse_model` reads as this model, rounded.
 
-    `sources` says where each block comes from: `prior`, `place`, `speakers`, the names of the signals, and, if the
-    model is calibrated, `calibration`.
+    `sources` says where each block comes from: `prior`, `place`, `speakers`, the names of the signals, and of those
+    that the model has `second_place`, `move` and `calibration`.
     """
     document: dict[str, Any] = {
         "version": 1,
@@ -46,6 +46,14 @@ def model_document(model: ResidenceModel, sources: Mapping[str, str]) -> dict[st
             },
         },
     }
+    if model.second:
+        document["second_place"] = {
+            "source": sources["second_place"],
+            "share": _rounded(model.second),
+            "stay": _rounded(model.stay),
+        }
+    if model.move:
+        document["move"] = {"source": sources["move"], "chance": _rounded(model.move)}
     if (model.slope, model.intercept) != (1.0, 0.0):
         document["calibration"] = {
             "version": 1,

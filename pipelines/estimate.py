@@ -17,18 +17,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from classifiers.episodes import find_episodes
 from classifiers.histories import HISTORIES, count_histories, merge_histories
 from pipelines.findings import FINDINGS, apply_findings, column
 from pipelines.score import Grouped, ReadUnit, ScoreWork, find_in_shard, list_units, pack, unpack
 from pipelines.spill import read_spill
-from schemas.countries import COUNTRIES, NONE, country_indices
-from schemas.errors import InputError
+from schemas.countries import NONE, country_indices
 from schemas.evidence import EVIDENCE
 from schemas.files import replacing
 from schemas.hashing import hash_strings
+from schemas.labels import read_labels
 from schemas.quarantine import Fault
 
 MOST_SUBJECTS = 200_000
@@ -38,8 +37,6 @@ SAMPLE_SEED = 160
 """So that who is sampled has nothing to do with which shard a subject is in."""
 
 MERGE_FROM = 32
-
-LABELS = pa.schema([pa.field("subject_id", pa.large_string()), pa.field("country", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -125,44 +122,26 @@ def find_homes(ids: pa.Array, labels: Path | None) -> npt.NDArray[np.int16]:
     """`(S,)`: the country of each subject's label, `NONE` without one."""
     if labels is None:
         return np.full(len(ids), NONE, np.int16)
-    known = read_labels(labels)
+    known = known_homes(labels)
     at = pc.index_in(ids, known["subject_id"].combine_chunks()).fill_null(-1).to_numpy()
     countries = country_indices(known["country"].to_pylist())
     return np.where(at < 0, np.int16(NONE), countries[at]) if len(known) else np.full(len(ids), NONE, np.int16)
 
 
 @functools.cache
-def read_labels(file: Path) -> pa.Table:
-    """Subjects whose country of residence is known: schema LABELS, each subject once.
+def known_homes(labels: Path) -> pa.Table:
+    """`subject_id` and `country` of the subjects whose annotators agree on a country, by subject id.
 
-    Raises InputError: no such file, not Parquet, other columns, nulls, codes that are no country, or a subject with
-    two countries.
+    Raises InputError as `read_labels` does.
     """
-    try:
-        table = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"the labels {file.name!r} cannot be read as Parquet") from error
-    if not set(LABELS.names) <= set(table.column_names):
-        raise InputError(
-            f"{file.name} needs the columns {' and '.join(LABELS.names)}, and has {', '.join(table.column_names)}"
-        )
-    try:
-        labels = table.select(LABELS.names).cast(LABELS)
-    except pa.ArrowException as error:
-        raise InputError(f"{file.name}: subject_id and country must be text") from error
-    if labels["subject_id"].null_count or labels["country"].null_count:
-        raise InputError(f"{file.name}: a subject_id or country is null; leave out subjects whose home is not known")
-    unknown = labels.filter(pc.invert(pc.is_in(labels["country"], pa.array(COUNTRIES))))
-    if len(unknown):
-        raise InputError(
-            f"{file.name}: {len(unknown)} countries are not ISO 3166 alpha-2 codes in capitals, the first is "
-            f"{unknown['country'][0].as_py()[:20]!r}; the United Kingdom is GB"
-        )
-    once = labels.group_by(LABELS.names, use_threads=False).aggregate([])
-    twice = len(once) - pc.count_distinct(once["subject_id"]).as_py()
-    if twice:
-        raise InputError(f"{file.name}: {twice} subjects are given several countries; a subject lives in one")
-    return once.select(LABELS.names).sort_by("subject_id")
+    told = read_labels(labels)
+    by_subject = told.group_by("subject_id", use_threads=False).aggregate(
+        [("country", "min"), ("country", "max"), ("country", "count"), ([], "count_all")]
+    )
+    agreed = by_subject.filter(
+        (pc.field("country_min") == pc.field("country_max")) & (pc.field("country_count") == pc.field("count_all"))
+    )
+    return agreed.select(["subject_id", "country_min"]).rename_columns(["subject_id", "country"]).sort_by("subject_id")
 
 
 def write_counts(packed: bytes, work: EstimateWork) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 from classifiers.estimate import estimate_model
-from pipelines.estimate import MOST_SUBJECTS, CountHistories, EstimateWork, read_counts, read_labels
+from pipelines.estimate import MOST_SUBJECTS, CountHistories, EstimateWork, known_homes, read_counts
 from pipelines.inventory import take_inventory
 from pipelines.score import ScoreWork
 from runners.stages import Session
@@ -21,7 +21,8 @@ def estimate(session: Session, out: Path, labels: Path | None) -> dict[str, Any]
     """Estimate a model from the job's records and write it to `out`; returns what a command has to say.
 
     The job's scores and manifests are left as they are: put `[model] path` into the job file to use the new model.
-    `labels` is Parquet with `subject_id` and `country` (ISO alpha-2), a random sample of the subjects.
+    `labels` are those of an audit, of a random sample of the subjects; one on whom two annotators do not agree, or
+    whom they cannot tell, has none.
 
     Raises:
         InputError: labels that cannot be used, too few subjects, or fewer than three signals with coverage.
@@ -29,7 +30,7 @@ def estimate(session: Session, out: Path, labels: Path | None) -> dict[str, Any]
     """
     if out.is_dir():
         raise InputError(f"{str(out)!r} is a folder; name the file to write, for example {str(out / 'model.json')!r}")
-    known = len(read_labels(labels)) if labels else 0
+    known = len(known_homes(labels)) if labels else 0
     job = session.job
     inventory = take_inventory(job.path(job.records.path), job.records.columns)
     digests = {**session.digests, "input_digest": inventory.digest, "labels": digest_file(labels) if labels else None}

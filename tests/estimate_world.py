@@ -147,6 +147,9 @@ def recast(model: ResidenceModel) -> ResidenceModel:
         hit={name: np.array(values) for name, values in hit.items()},
         background={**model.background, **{name: homes for name in ("gps", "ip", "domain", "phone")}},
         speakers=speakers,
+        second=0.0,
+        stay=0.0,
+        move=0.0,
     )
 
 

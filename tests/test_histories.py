@@ -1,15 +1,19 @@
+import dataclasses
 from random import Random
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.episodes import find_episodes
 from classifiers.histories import HISTORIES, count_histories, merge_histories, read_histories
 from classifiers.model import load_model
+from classifiers.residence import group_countries
+from classifiers.weights import weigh_histories
 from schemas.countries import NONE
-from tests.residence_world import Record, make_evidence
+from tests.residence_world import TERRITORIES, Record, make_evidence
 
 TRUST = load_model().trust
 
@@ -35,7 +39,7 @@ def count(records: list[Record], home: int = NONE) -> pa.Table:
 
 def test_subjects_who_show_the_same_are_counted_together_whatever_the_month() -> None:
     ours = [{"subject": "a", "gps": "FR", "month": 24000}, {"subject": "a", "ip": "GB", "month": 24001}]
-    theirs = [{"subject": "b", "ip": "GB", "month": 24007}, {"subject": "b", "gps": "FR", "month": 24009}]
+    theirs = [{"subject": "b", "gps": "FR", "month": 24007}, {"subject": "b", "ip": "GB", "month": 24009}]
     table = count(ours + theirs + [{"subject": "c"}])
     assert sorted(table["subjects"].to_pylist()) == [1, 2]
     assert table.schema == HISTORIES
@@ -43,6 +47,25 @@ def test_subjects_who_show_the_same_are_counted_together_whatever_the_month() ->
     assert data.subjects.tolist() == [2]
     assert data.histories.lengths.tolist() == [2]
     assert data.episodes.tolist() == [2, 2]
+
+
+def test_a_history_knows_where_months_begin() -> None:
+    apart = [{"gps": "FR", "month": 24000, "episode": 1}, {"gps": "FR", "month": 24001, "episode": 1}]
+    together = [{**record, "month": 24000, "episode": i} for i, record in enumerate(apart)]
+    (later, same) = (read_histories(count(records)).histories.items.tolist() for records in (apart, together))
+    assert (later, same) == ([0, ~0], [0, 0])
+
+
+@given(RECORDS)
+def test_histories_weigh_as_their_subjects_do(records: list[Record]) -> None:
+    episodes = find_episodes(make_evidence(records), TRUST)
+    model, group = dataclasses.replace(load_model(), second=0.1, stay=0.3, move=0.01), group_countries(TERRITORIES)
+    of_subject, histories = episodes.histories()
+    data = read_histories(count(records))
+    ours = weigh_histories(data.histories, data.patterns, model, group).gains.sum(axis=1)
+    theirs = weigh_histories(histories, episodes.patterns, model, group).gains.sum(axis=1)[of_subject]
+    told = np.bincount(episodes.subject[episodes.telling], minlength=len(of_subject)) > 0
+    assert np.repeat(ours, data.subjects, axis=0).sum(axis=0) == pytest.approx(theirs[told].sum(axis=0), abs=1e-6)
 
 
 def test_a_known_home_counts_even_without_evidence() -> None:
