@@ -111,7 +111,7 @@ def name_subjects(subject: pa.Array, record: pa.Array) -> pa.Array:
 
 
 def episode_source(uploader: pa.Array, host: pa.Array, image: pa.Array, record: pa.Array) -> npt.NDArray[np.uint64]:
-    """Who an episode belongs to, as a hash: the uploader, else the host of the page, else the image, else the record."""
+    """Who an episode belongs to, as a hash: the uploader, else the host, else the image, else the record."""
     source = np.zeros(len(record), np.uint64)
     for seed, column in enumerate((record, image, host, uploader), start=1):
         present = ~_is_absent(column)

@@ -126,9 +126,9 @@ def _unseen_likelihood(
 ) -> None:
     """As `second_likelihood`, at a place that no signal names, where the text is that of anywhere."""
     there = (1 - tables.tau) * tables.stay
-    written = (1 - tables.rho) * there * (tables.away * text).sum()
+    written = (tables.away * text).sum()
     for c in range(len(place)):
-        likelihood[c] = settled[c] + own[c] * (text[c] * there * (tables.rho - place[c]) + written)
+        likelihood[c] = settled[c] + own[c] * there * (written - text[c] * place[c])
 
 
 @numba.njit(nogil=True, cache=True)
