@@ -20,15 +20,11 @@ import pyarrow.compute as pc
 
 from classifiers.episodes import find_episodes
 from classifiers.histories import HISTORIES, count_histories, merge_histories
-from pipelines.findings import FINDINGS, apply_findings, column
-from pipelines.score import Grouped, ReadUnit, ScoreWork, find_in_shard, list_units, pack, unpack
-from pipelines.spill import read_spill
+from pipelines.score import GatherSubjects, Grouped, ScoreWork, gathered_records, pack, unpack
 from schemas.countries import NONE, country_indices
-from schemas.evidence import EVIDENCE
 from schemas.files import replacing
 from schemas.hashing import hash_strings
 from schemas.labels import read_labels
-from schemas.quarantine import Fault
 
 MOST_SUBJECTS = 200_000
 """Parameters of a few hundred thousand subjects are better known than the model is true."""
@@ -66,11 +62,8 @@ class CountHistories(beam.PTransform):
 
     def expand(self, start: beam.PCollection) -> beam.PCollection:
         """Read and compare as scoring does, then count and merge."""
-        work, reading = self.work, self.work.reading
-        units = start | "ListUnits" >> beam.FlatMap(list_units, reading) | beam.Reshuffle()
-        read = units | "ReadUnits" >> beam.ParDo(ReadUnit(reading)).with_outputs("ids", main="evidence")
-        findings = read.ids | "GroupIds" >> beam.GroupByKey() | "CompareIds" >> beam.FlatMap(find_in_shard, reading)
-        shards = {"evidence": read.evidence, "findings": findings} | "GroupSubjects" >> beam.CoGroupByKey()
+        work = self.work
+        shards = start | GatherSubjects(work.reading)
         counts = shards | "CountShards" >> beam.Map(count_shard, work)
         return counts | "MergeCounts" >> beam.CombineGlobally(MergeCounts()) | "Write" >> beam.Map(write_counts, work)
 
@@ -104,8 +97,7 @@ def merge_packed(parts: Iterable[bytes]) -> bytes:
 def count_shard(element: Grouped, work: EstimateWork) -> bytes:
     """(shard, {"evidence": pointers, "findings": packed findings}) → the packed HISTORIES of its subjects."""
     _, grouped = element
-    evidence = apply_findings(read_spill(grouped["evidence"], EVIDENCE), unpack(grouped["findings"], FINDINGS))
-    usable = evidence.filter(pa.array(column(evidence, "fault") == Fault.NONE))
+    usable, _ = gathered_records(grouped["evidence"], grouped["findings"])
     episodes = find_episodes(usable, work.reading.model.trust)
     home = find_homes(episodes.subject_ids, work.labels)
     return pack(count_histories(episodes, home, choose_subjects(episodes.subject_ids, home, work.shard_subjects)))

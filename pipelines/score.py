@@ -110,12 +110,22 @@ class ScoreRecords(beam.PTransform):
         self.work = work
 
     def expand(self, start: beam.PCollection) -> beam.PCollection:
-        """List, read, compare, score."""
+        """Gather, score."""
+        return start | GatherSubjects(self.work) | "ScoreShards" >> beam.ParDo(ScoreShard(self.work))
+
+
+class GatherSubjects(beam.PTransform):
+    """PCollection[None], one element → PCollection[Grouped], what is known of the subjects of each shard."""
+
+    def __init__(self, work: ScoreWork) -> None:
+        self.work = work
+
+    def expand(self, start: beam.PCollection) -> beam.PCollection:
+        """List, read, compare, group."""
         units = start | "ListUnits" >> beam.FlatMap(list_units, self.work) | beam.Reshuffle()
         read = units | "ReadUnits" >> beam.ParDo(ReadUnit(self.work)).with_outputs("ids", main="evidence")
         findings = read.ids | "GroupIds" >> beam.GroupByKey() | "CompareIds" >> beam.FlatMap(find_in_shard, self.work)
-        shards = {"evidence": read.evidence, "findings": findings} | "GroupSubjects" >> beam.CoGroupByKey()
-        return shards | "ScoreShards" >> beam.ParDo(ScoreShard(self.work))
+        return {"evidence": read.evidence, "findings": findings} | "GroupSubjects" >> beam.CoGroupByKey()
 
 
 class ReadUnit(beam.DoFn):
@@ -242,13 +252,19 @@ def unpack(packed: Iterable[bytes], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *(pa.ipc.open_stream(part).read_all() for part in packed)])
 
 
-def score_shard(shard: int, pointers: list[Pointer], packed: list[bytes], work: ScoreWork) -> dict[str, Any]:
-    """Score the subjects of one shard; writes its scores, placements and quarantine, and enters the report."""
-    # Spill files are named by unit and keep the order of rows, so what is read from them is in the order of the input.
+def gathered_records(pointers: Iterable[Pointer], packed: Iterable[bytes]) -> tuple[pa.Table, pa.Table]:
+    """The usable and the faulty evidence of one shard, in the order of the input.
+
+    Spill files are named by unit and keep the order of rows, so what is read from them is in that order.
+    """
     evidence = apply_findings(read_spill(pointers, EVIDENCE), unpack(packed, FINDINGS))
     usable = column(evidence, "fault") == Fault.NONE
-    records, faulty = evidence.filter(pa.array(usable)), evidence.filter(pa.array(~usable))
+    return evidence.filter(pa.array(usable)), evidence.filter(pa.array(~usable))
 
+
+def score_shard(shard: int, pointers: list[Pointer], packed: list[bytes], work: ScoreWork) -> dict[str, Any]:
+    """Score the subjects of one shard; writes its scores, placements and quarantine, and enters the report."""
+    records, faulty = gathered_records(pointers, packed)
     scores = decide(score_subjects(records, work.model, work.territories), faulty, work.job)
     write_part(work.output("scores", shard), scores, SCORES)
     write_part(work.output("placements", shard), sort_placements(records.select(PLACEMENTS.names)), PLACEMENTS)
