@@ -6,12 +6,11 @@ A store of files with `record_id`, `subject_id` and `list<float>[512]`, 4 % of t
 page is hit. All methods run in one process, taking turns, each from the same files in a warm page cache, and each
 ends with its output synced to disk; the peak memory is that of a process of its own. Ours locates, rewrites, checks,
 replaces and writes receipts, once alone and once with all that the proof takes: digests and fingerprints before, and
-a second reader's look at the new file. Polars and pyarrow read, filter and write the rows. The table goes to standard output
-and, at the default size, into `benchmarks/RESULTS.md`.
+a second reader's look at the new file. Polars and pyarrow read, filter and write the rows. The table goes to standard
+output and, at the default size, into `benchmarks/RESULTS.md`.
 """
 
 import argparse
-import datetime
 import os
 import re
 import shutil
@@ -29,6 +28,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from results import circumstances, update_results
 
 from pipelines.baseline import BaselineWork
 from pipelines.ledger import Ledger
@@ -42,7 +42,7 @@ DIMENSIONS = 512
 ROW_GROUP = 10_000
 SHARE = 0.04
 THREADS = 2
-RESULTS = Path(__file__).parent / "RESULTS.md"
+PACKAGES = ("pyarrow", "polars", "numpy")
 
 
 def make_store(folder: Path, files: int, rows: int) -> pa.Array:
@@ -193,12 +193,10 @@ def report(size: int, figures: dict[str, list[float]], memory: dict[str, int], a
     """The section for `RESULTS.md`."""
     floor = figures["cp + fsync"]
     lines = [
-        "## Purge",
-        "",
         f"{args.files} files of {args.rows:,} rows, row groups of {ROW_GROUP:,}, list<float>[{DIMENSIONS}] "
         f"uncompressed, {size / 1e6:,.0f} MB; {SHARE:.0%} of the rows go, scattered. Median of {args.rounds} rounds in "
         "one process; x cp is the median of the ratios to the `cp` of the same round; peak RSS is of a process of its "
-        f"own. {machine()}, {datetime.date.today()}.",
+        f"own. {circumstances(PACKAGES)}.",
         "",
         "| method | s, median | s, best | x cp | MB/s | peak RSS MB |",
         "|---|---|---|---|---|---|",
@@ -210,19 +208,6 @@ def report(size: int, figures: dict[str, list[float]], memory: dict[str, int], a
         lines.append(f"| {name} | {seconds:.2f} | {min(runs):.2f} | {ratio:.2f} | {speed:,.0f} | {peak:,.0f} |")
     lines += ["", "    .venv/bin/python benchmarks/purge.py", ""]
     return "\n".join(lines)
-
-
-def machine() -> str:
-    """Processor and cores."""
-    models = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    return f"{models[0] if models else 'unknown processor'}, {os.cpu_count()} cores"
-
-
-def update_results(section: str) -> None:
-    """Put the section in the place of the old one, or at the end."""
-    old = RESULTS.read_text() if RESULTS.exists() else "# Results\n\nEach section names the command that makes it.\n"
-    kept = re.sub(r"^## Purge\n.*?(?=^## |\Z)", "", old, flags=re.MULTILINE | re.DOTALL).rstrip()
-    RESULTS.write_text(f"{kept}\n\n{section}")
 
 
 def main() -> None:
@@ -242,7 +227,7 @@ def main() -> None:
         section = report(*measure(Path(folder), args.files, args.rows, args.rounds), args)
     print(section)
     if (args.files, args.rows) == (parser.get_default("files"), parser.get_default("rows")):
-        update_results(section)
+        update_results("Purge", section)
 
 
 if __name__ == "__main__":

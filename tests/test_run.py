@@ -278,7 +278,7 @@ def _seen_before(values: list[str]) -> list[bool]:
 
 
 def test_the_audit_and_the_measures_are_commands(demo: Path, capsys: Capture) -> None:
-    """A run is planned, audited with the known truth as labels, measured, and a model estimated from its own records."""
+    """A run is planned, audited with the truth as labels, measured, and a model estimated from its own records."""
     lethe(capsys, "plan", demo)
     drawn = lethe(capsys, "audit", "sample", demo, "--n", 300, "--seed", 1, "--recall", 0.5)["audit"]
     sample = pq.read_table(demo / "out" / "audit" / "sample.parquet")
