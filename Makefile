@@ -8,7 +8,7 @@ DEMO ?= demo
 SUBJECTS ?= 2000
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: setup run test test-all lint typecheck bench evaluation clean
+.PHONY: setup run test test-all lint typecheck bench evaluation model-card clean
 
 setup: $(READY)
 
@@ -39,6 +39,9 @@ typecheck: setup
 bench: setup
 	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/purge.py
+
+model-card: setup
+	$(BIN)/python benchmarks/model_card.py
 
 evaluation: setup
 	$(BIN)/python benchmarks/evaluate.py
