@@ -40,6 +40,10 @@ class Beliefs(NamedTuple):
     """`(K, J + 1)`, log2."""
     total: Floats
     """`(K, J + 1)`: shares of each group added up."""
+    level: Floats
+    """`(J + 1,)`, like `kept` and `gained`: room to reckon in."""
+    kept: Floats
+    gained: Floats
 
 
 def open_beliefs(ways: int, log_prior: Floats, group: npt.NDArray[np.int16]) -> Beliefs:
@@ -55,6 +59,9 @@ def open_beliefs(ways: int, log_prior: Floats, group: npt.NDArray[np.int16]) -> 
         np.zeros((ways, len(group))),
         np.zeros((ways, groups)),
         np.zeros((ways, groups)),
+        np.zeros(groups),
+        np.zeros(groups),
+        np.zeros(groups),
     )
 
 
@@ -100,10 +107,13 @@ def update(beliefs: Beliefs, ways: int, likelihood: Floats) -> None:
 def move(beliefs: Beliefs, ways: int, chance: float) -> None:
     """Let every subject have moved with this chance, to anywhere as the prior says; ways of life stay."""
     group, share, top, total = beliefs.group, beliefs.share, beliefs.top, beliefs.total
-    kept, gained = np.empty(top.shape[1]), np.empty(top.shape[1])
+    kept, gained = beliefs.kept, beliefs.gained
     for k in range(ways):
         highest = top[k].max()
-        everywhere = highest + np.log2((total[k] * np.exp2(top[k] - highest)).sum())
+        mass = 0.0
+        for g in range(len(kept)):
+            mass += total[k, g] * np.exp2(top[k, g] - highest)
+        everywhere = highest + np.log2(mass)
         for g in range(len(kept)):
             arrived = everywhere + beliefs.prior_top[g]
             level = max(top[k, g], arrived)
@@ -118,11 +128,13 @@ def move(beliefs: Beliefs, ways: int, chance: float) -> None:
 @numba.njit(nogil=True, cache=True)
 def log_odds(beliefs: Beliefs, ways: int, odds: Floats) -> None:
     """log2 of each jurisdiction's posterior against all other countries `(J,)`, without subtracting near equals."""
-    top, total = beliefs.top, beliefs.total
-    level = np.empty(top.shape[1])
+    top, total, level = beliefs.top, beliefs.total, beliefs.level
     for g in range(len(level)):
         highest = top[:ways, g].max()
-        level[g] = highest + np.log2((total[:ways, g] * np.exp2(top[:ways, g] - highest)).sum())
+        mass = 0.0
+        for k in range(ways):
+            mass += total[k, g] * np.exp2(top[k, g] - highest)
+        level[g] = highest + np.log2(mass)
     for j in range(len(odds)):
         highest = -np.inf
         for g in range(len(level)):

@@ -122,6 +122,8 @@ def _compare(left: SignalKind, right: SignalKind, counts: Floats, model: Residen
 def _agreement(left: SignalKind, k: int, right: SignalKind, m: int, model: ResidenceModel) -> Floats:
     """`(values of left,)`: chance that the right signal agrees, given what the left one says."""
     says, agrees = _says(left, k, model), _says(right, m, model)
+    if left is right and ROLES[right.name] is Role.TEXT:
+        agrees = _says(right, m, model, again=1.0)
     if ROLES[right.name] is Role.TEXT and ROLES[left.name] is not Role.TEXT:
         agrees = agrees[:, model.speakers.argmax(axis=1)]
     diagonal, products = _joint_states(left, right, model)
@@ -134,10 +136,11 @@ def _agreement(left: SignalKind, k: int, right: SignalKind, m: int, model: Resid
     return np.asarray(both / alone)
 
 
-def _says(kind: SignalKind, level: int, model: ResidenceModel) -> Floats:
-    """`(C, values)`: P(value | the country that the signal is a trace of)."""
+def _says(kind: SignalKind, level: int, model: ResidenceModel, again: float = 0.0) -> Floats:
+    """`(C, values)`: P(value | the country that the signal is a trace of, `again` earlier texts in that language)."""
     hit = float(model.hit[kind.name][level])
     truth = model.speakers if ROLES[kind.name] is Role.TEXT else np.eye(len(COUNTRIES))
+    truth = (truth + again / model.strength) / (1 + again / model.strength)
     return np.asarray(hit * truth + (1 - hit) * model.background[kind.name])
 
 

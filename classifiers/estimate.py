@@ -8,6 +8,7 @@ histories (subjects that look alike, counted)
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 
 from classifiers.calibration import Calibration, find_calibration
 from classifiers.cooccurrence import ALARM_FROM, Pair, compare_pairs
-from classifiers.em import Anchors, Fit, fit
+from classifiers.em import STRENGTHS, Anchors, Fit, fit, likeliest_strength
 from classifiers.histories import Histories, read_histories
 from classifiers.model import ResidenceModel, parse_model
 from classifiers.model_file import model_document
@@ -88,8 +89,14 @@ def estimate_model(
 
 
 def fit_all(data: Histories, start: ResidenceModel) -> Fit:
-    """All parameters but the second places, as if there were none, and then how many there are."""
+    """All parameters but the second places, as if there were none, and then how many there are.
+
+    How strong the urn of languages is, is found given all else, and all else again given that.
+    """
     fitted = fit(data, start)
+    strength = likeliest_strength(data, fitted.model)
+    if strength != start.strength:
+        fitted = fit(data, dataclasses.replace(start, strength=strength))
     return fitted._replace(model=fit_second_places(data, fitted.model))
 
 
@@ -181,6 +188,8 @@ def _sources(
             for kind in SIGNALS
         },
     }
+    strengths = ", ".join(f"{strength:g}" for strength in sorted(STRENGTHS))
+    sources["own_language"] = f"likeliest of {strengths} on {origin}, given all else; all else then fitted again"
     sources["second_place"] = f"likeliest share, worth {SECOND_ANCHOR:g} subjects, given all else; stay not estimated"
     sources["move"] = f"not estimated: as in model {start.digest[:19]}"
     sources["language"] = f"{how}, worth {anchors.hit:g} observations a level{held}"
@@ -224,6 +233,7 @@ def _changes(start: ResidenceModel, model: ResidenceModel, territories: Mapping[
         "tau": both(start.tau, model.tau),
         "rho": both(start.rho, model.rho),
         "second_place": both(start.second, model.second),
+        **({"own_language": both(start.strength, model.strength)} if math.isfinite(start.strength) else {}),
         "prior": {
             name: both(inside(start.prior, codes), inside(model.prior, codes)) for name, codes in territories.items()
         },

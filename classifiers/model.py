@@ -6,6 +6,7 @@
                 rho     chance that the text of an episode away is the subject's own
     signals     h, b    per signal: chance that an observation is right, by level; where it points otherwise
     speakers            P(language | country)
+    own_language        s: how soon a subject's earlier texts say more of the next than its country
     second_place        sigma, beta: who has a second place, and how often they are there
     move                mu: who has moved when next seen
     calibration         what labels said of the weights of evidence, if they said anything
@@ -15,6 +16,7 @@ The shipped parameters are built by `classifiers/data/build_model.py`. Scoring n
 
 import functools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -71,6 +73,12 @@ class Tables(NamedTuple):
     """`(N_text, C)` h P(l | c) / b(l) + 1 - h, a row for each code of a language."""
     first_text: int
     """The code of the first row of `text`."""
+    read: Floats
+    """`(N_text,)` h / b(l)."""
+    misread: Floats
+    """`(N_text,)` 1 - h."""
+    keeping: float
+    """1 / s, 0 if every text is drawn anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +97,8 @@ class ResidenceModel:
     hit: Mapping[str, Floats]
     background: Mapping[str, Floats]
     speakers: Floats
+    strength: float = math.inf
+    """s: how many earlier texts weigh as much as the languages of the country; infinite: texts are drawn anew."""
     second: float = 0.0
     """sigma: chance that a subject has a second place, anywhere as `away` says."""
     stay: float = 0.0
@@ -104,11 +114,13 @@ class ResidenceModel:
     def tables(self) -> Tables:
         """The same parameters as likelihood ratios per observation code."""
         boost, text = np.zeros(N_CODES), np.empty((0, len(COUNTRIES)))
+        read = misread = np.empty(0)
         for kind in SIGNALS:
             hit, background = self.hit[kind.name], self.background[kind.name]
             if ROLES[kind.name] is Role.TEXT:
                 ratios = (self.speakers / background).T[:, None, :]
                 text = (hit[:, None] * ratios + (1 - hit)[:, None]).reshape(-1, len(COUNTRIES))
+                read, misread = (hit / background[:, None]).ravel(), np.tile(1 - hit, len(background))
             else:
                 boost[CODES[kind.name]] = (hit / ((1 - hit) * background[:, None])).ravel()
         return Tables(
@@ -122,6 +134,9 @@ class ResidenceModel:
             boost,
             text,
             CODES["language"].start,
+            read,
+            misread,
+            1 / self.strength,
         )
 
     @functools.cached_property
@@ -184,6 +199,7 @@ def parse_model(document: object, name: str = "model.json") -> ResidenceModel:
                 for code in COUNTRIES
             ]
         ),
+        strength=parsed.own_language.strength if parsed.own_language else math.inf,
         second=parsed.second_place.share if parsed.second_place else 0.0,
         stay=parsed.second_place.stay if parsed.second_place else 0.0,
         move=parsed.move.chance if parsed.move else 0.0,
@@ -219,6 +235,10 @@ class _Speakers(_Block):
     shares: dict[str, dict[str, Share]]
 
 
+class _OwnLanguage(_Block):
+    strength: float = Field(ge=0.01, le=1e6)
+
+
 class _SecondPlace(_Block):
     share: Chance
     stay: Chance
@@ -242,6 +262,7 @@ class _Document(BaseModel):
     place: _Place
     signals: dict[str, _Signal]
     speakers: _Speakers
+    own_language: _OwnLanguage | None = None
     second_place: _SecondPlace | None = None
     move: _Move | None = None
     calibration: _Calibration | None = None

@@ -1,5 +1,6 @@
 """The document of a residence model: what a `model.json` says, from the parameters in memory."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ def model_document(model: ResidenceModel, sources: Mapping[str, str]) -> dict[st
     """The document that `parse_model` reads as this model, rounded.
 
     `sources` says where each block comes from: `prior`, `place`, `speakers`, the names of the signals, and of those
-    that the model has `second_place`, `move` and `calibration`.
+    that the model has `own_language`, `second_place`, `move` and `calibration`.
     """
     document: dict[str, Any] = {
         "version": 1,
@@ -46,6 +47,8 @@ def model_document(model: ResidenceModel, sources: Mapping[str, str]) -> dict[st
             },
         },
     }
+    if math.isfinite(model.strength):
+        document["own_language"] = {"source": sources["own_language"], "strength": _rounded(model.strength)}
     if model.second:
         document["second_place"] = {
             "source": sources["second_place"],

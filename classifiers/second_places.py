@@ -23,6 +23,7 @@ from classifiers.histories import Histories
 from classifiers.model import Floats, ResidenceModel, Tables
 from classifiers.observations import CODEBOOK, Codebook, Role
 from classifiers.sequences import Integers, Sequences
+from classifiers.texts import NO_TEXTS, count_texts
 from classifiers.weights import episode_likelihood, second_likelihood
 
 ANCHOR = 20.0
@@ -77,20 +78,23 @@ def fit_second_places(data: Histories, model: ResidenceModel) -> ResidenceModel:
 @numba.njit(nogil=True, cache=True)
 def _compare(data: Histories, codebook: Codebook, tables: Tables, log_prior: Floats, ratios: Ratios) -> None:
     start, patterns, countries = data.histories.start, data.patterns, len(log_prior)
-    place, text, own = np.empty(countries), np.empty(countries), np.empty(countries)
+    place, own = np.empty(countries), np.empty(countries)
+    text, local = np.empty(countries), np.empty(countries)
     likelihood, belief = np.empty((2 + MOST_NAMED, countries)), np.empty((2 + MOST_NAMED, countries))
-    second = np.empty(MOST_NAMED, np.int64)
+    second, texts = np.empty(MOST_NAMED, np.int64), np.empty_like(NO_TEXTS)
     for history in range(len(start) - 1):
         steps = data.histories.items[start[history] : start[history + 1]]
         if len(steps) < 2:
             continue
         found = _name_places(steps, patterns, codebook, second)
         belief[:] = log_prior
+        texts[:] = NO_TEXTS
         for step in steps:
             pattern = ~step if step < 0 else step
             codes = patterns.items[patterns.start[pattern] : patterns.start[pattern + 1]]
-            factors(codes, codebook, tables, place, text, own)
-            episode_likelihood(place, text, own, tables, likelihood[0])
+            factors(codes, codebook, tables, texts, place, text, local, own)
+            count_texts(codes, codebook, texts)
+            episode_likelihood(place, text, local, own, tables, likelihood[0])
             for k in range(found):
                 second_likelihood(place, text, own, tables, second[k], likelihood[0], likelihood[1 + k])
             _unseen_likelihood(place, text, own, tables, likelihood[0], likelihood[1 + found])

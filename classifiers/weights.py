@@ -3,11 +3,12 @@
 An episode e happened at one place v, home c or, with chance tau, elsewhere:
 
     a(v)     product over gps, ip, domain of what each says, at place v
-    l(c)     P(language | c)
+    l(c)     P(language | c), given the subject's earlier texts
+    p(v)     P(language | v)
     f(c)     what the phone says, the subject's own wherever it is
     P(e | c) = f(c) [ (1 - tau) a(c) l(c)
                       + tau rho l(c) sum_v q_v a(v)             a traveller writes
-                      + tau (1 - rho) sum_v q_v a(v) l(v) ]     somebody at the place writes
+                      + tau (1 - rho) sum_v q_v a(v) p(v) ]     somebody at the place writes
 
 Away places repeat: a second home, a year of study, a long holiday, a friend abroad who posts. With chance sigma q_s
 a subject has a second place s, where it is for a share beta of the episodes that are no trips:
@@ -17,6 +18,14 @@ a subject has a second place s, where it is for a share beta of the episodes tha
 What is written there speaks for that place alone. Many write one language wherever they are: with l(c) instead,
 every further text of a minority would be proof that its country is the home and this one only the second place.
 Only a place that signals name in two episodes or more can be told from trips, so only such places are tried.
+
+People keep their language: each text may repeat one of the texts that were seen of its subject before, rather than be
+drawn from the languages of a country anew. Of n earlier ones, n_l in language l, and an urn of strength s,
+
+    l(c) = ( s P(l | c) + n_l ) / ( s + n )
+
+so the first text counts in full, and of many in one language each says less than the one before, wherever it is
+written. Episodes count in their order: by month, then by their id.
 
 A residence may change: before the first episode of each later month, a subject has moved with chance mu, to
 anywhere as pi says. Hence the score is of where it lives now, and what older months said fades.
@@ -30,7 +39,8 @@ weights and the prior log-odds add up to the posterior log-odds: Bayes' rule ove
 have calibrated then multiplies every weight by its slope, and adds its intercept to the prior.
 
 One subject is weighed at a time: the result cannot depend on what else is scored. Sources of the model:
-docs/decisions/0130-one-place-an-episode.md, 0134-second-places.md, 0135-a-residence-may-change.md.
+docs/decisions/0130-one-place-an-episode.md, 0134-second-places.md, 0135-a-residence-may-change.md,
+0137-people-keep-their-language.md.
 """
 
 from typing import NamedTuple
@@ -43,6 +53,7 @@ from classifiers.beliefs import Beliefs, add_up, find_rivals, log_odds, move, op
 from classifiers.model import Floats, ResidenceModel, Tables
 from classifiers.observations import CODEBOOK, Codebook, Role
 from classifiers.sequences import Integers, Sequences
+from classifiers.texts import NO_TEXTS, count_texts, write
 from schemas.evidence import FAMILIES
 
 MOST_SECOND = 3
@@ -96,8 +107,53 @@ def _weigh(
         np.zeros((n, jurisdictions), np.int16),
     )
     beliefs = open_beliefs(1 + MOST_SECOND, model.tables.log_prior, group)
-    _weigh_all(histories, patterns, CODEBOOK, model.tables, beliefs, weights, stepwise)
+    room = _make_room(len(group), jurisdictions, int(histories.lengths.max(initial=0)))
+    _weigh_all(histories, patterns, CODEBOOK, model.tables, beliefs, weights, room, stepwise)
     return weights._replace(prior=weights.prior + model.intercept, gains=weights.gains * model.slope)
+
+
+class Room(NamedTuple):
+    """Where the kernels reckon: made once, so that nothing is allocated for an episode."""
+
+    place: Floats
+    """`(C,)`, like `text`, `local` and `own`: what an episode says, so far."""
+    text: Floats
+    local: Floats
+    own: Floats
+    likelihood: Floats
+    """`(1 + MOST_SECOND, C)`."""
+    texts: Integers
+    """`(L + 1,)` of one history; see `texts.py`."""
+    odds: Floats
+    """`(J,)`, and before the present family `(J,)`."""
+    before: Floats
+    gains: Floats
+    """`(steps, F, J)` of one history."""
+    fade: Floats
+    """`(steps, J)`."""
+    second: Integers
+    """`(MOST_SECOND,)`."""
+    named: Integers
+    """`(C,)`: in how many episodes a place is named, and in which one last."""
+    last: Integers
+
+
+def _make_room(countries: int, jurisdictions: int, steps: int) -> Room:
+    return Room(
+        np.ones(countries),
+        np.ones(countries),
+        np.ones(countries),
+        np.ones(countries),
+        np.empty((1 + MOST_SECOND, countries)),
+        NO_TEXTS.copy(),
+        np.empty(jurisdictions),
+        np.empty(jurisdictions),
+        np.empty((steps, len(FAMILIES), jurisdictions)),
+        np.empty((steps, jurisdictions)),
+        np.empty(MOST_SECOND, np.int64),
+        np.empty(countries, np.int64),
+        np.empty(countries, np.int64),
+    )
 
 
 @numba.njit(nogil=True, cache=True)
@@ -108,24 +164,23 @@ def _weigh_all(
     tables: Tables,
     beliefs: Beliefs,
     weights: Weights,
+    room: Room,
     stepwise: bool,
 ) -> None:
     restart(beliefs, 0, 1.0)
     log_odds(beliefs, 1, weights.prior)
-    second = np.empty(MOST_SECOND, np.int64)
     for history in range(len(histories.start) - 1):
         steps = histories.items[histories.start[history] : histories.start[history + 1]]
-        ways = 1 + _find_second_places(steps, patterns, codebook, tables, second)
+        ways = 1 + _find_second_places(steps, patterns, codebook, tables, room)
         settled = 1.0
         for k in range(1, ways):
-            chance = tables.second * tables.away[second[k - 1]]
+            chance = tables.second * tables.away[room.second[k - 1]]
             restart(beliefs, k, chance)
             settled -= chance
         restart(beliefs, 0, settled)
-        gains = np.zeros((len(steps),) + weights.gains.shape[1:])
-        _weigh_history(steps, patterns, codebook, tables, beliefs, second[: ways - 1], weights.prior, gains)
+        _weigh_history(steps, patterns, codebook, tables, beliefs, ways, weights.prior, room)
         for step in range(len(steps)):
-            weights.gains[step if stepwise else history] += gains[step]
+            weights.gains[step if stepwise else history] += room.gains[step]
         find_rivals(beliefs, ways, weights.rivals[history])
 
 
@@ -136,16 +191,19 @@ def _weigh_history(
     codebook: Codebook,
     tables: Tables,
     beliefs: Beliefs,
-    second: Integers,
+    ways: int,
     prior: Floats,
-    gains: Floats,
+    room: Room,
 ) -> None:
-    """The weights of every step, `(steps, F, J)`, with what older ones have lost."""
-    ways = 1 + len(second)
-    odds, fade = prior.copy(), np.ones((len(steps), len(prior)))
+    """The weights of every step, in `room.gains`, with what older ones have lost."""
+    odds, before, gains, fade = room.odds, room.before, room.gains, room.fade
+    odds[:] = prior
+    gains[: len(steps)] = 0.0
+    fade[: len(steps)] = 1.0
+    room.texts[:] = NO_TEXTS
     for i, step in enumerate(steps):
         if step < 0 and i > 0 and tables.move > 0:
-            before = odds.copy()
+            before[:] = odds
             move(beliefs, ways, tables.move)
             log_odds(beliefs, ways, odds)
             for j in range(len(odds)):
@@ -153,58 +211,58 @@ def _weigh_history(
                 fade[i, j] = (odds[j] - prior[j]) / moved if abs(moved) > EVEN else 1 - tables.move
         pattern = ~step if step < 0 else step
         codes = patterns.items[patterns.start[pattern] : patterns.start[pattern + 1]]
-        _weigh_episode(codes, codebook, tables, beliefs, second, odds, gains[i])
-    lost = np.ones(len(prior))
+        _weigh_episode(codes, codebook, tables, beliefs, ways, room, gains[i])
+    lost = before
+    lost[:] = 1.0
     for i in range(len(steps) - 1, -1, -1):
-        gains[i] *= lost
-        lost *= fade[i]
+        for j in range(len(lost)):
+            gains[i, :, j] *= lost[j]
+            lost[j] *= fade[i, j]
 
 
 @numba.njit(nogil=True, cache=True)
 def _weigh_episode(
-    codes: Integers,
-    codebook: Codebook,
-    tables: Tables,
-    beliefs: Beliefs,
-    second: Integers,
-    odds: Floats,
-    gains: Floats,
+    codes: Integers, codebook: Codebook, tables: Tables, beliefs: Beliefs, ways: int, room: Room, gains: Floats
 ) -> None:
-    """Add the families of one episode one by one: moves `odds` and the beliefs, adds to `gains`."""
-    ways, countries = 1 + len(second), len(beliefs.group)
-    place, text, own = np.ones(countries), np.ones(countries), np.ones(countries)
-    likelihood = np.empty((ways, countries))
-    before = np.empty_like(odds)
+    """Add the families of one episode one by one: moves the odds and the beliefs, adds to `gains`."""
+    place, text, local, own, likelihood = room.place, room.text, room.local, room.own, room.likelihood
+    odds, before = room.odds, room.before
+    place[:] = 1.0
+    text[:] = 1.0
+    local[:] = 1.0
+    own[:] = 1.0
     for at, code in enumerate(codes):
         if codebook.role[code] == _PLACE:
             place[codebook.value[code]] *= 1 + tables.boost[code]
         elif codebook.role[code] == _OWN:
             own[codebook.value[code]] *= 1 + tables.boost[code]
         else:
-            text *= tables.text[code - tables.first_text]
-            text /= text.max()  # a common factor, which changes no odds; any number of languages fits
+            write(code, codebook.value[code], room.texts, tables, text, local)
         family = codebook.family[code]
         if at + 1 == len(codes) or codebook.family[codes[at + 1]] != family:
-            episode_likelihood(place, text, own, tables, likelihood[0])
+            episode_likelihood(place, text, local, own, tables, likelihood[0])
             for k in range(1, ways):
-                second_likelihood(place, text, own, tables, second[k - 1], likelihood[0], likelihood[k])
+                second_likelihood(place, text, own, tables, room.second[k - 1], likelihood[0], likelihood[k])
             add_up(beliefs, ways, likelihood)
             before[:] = odds
             log_odds(beliefs, ways, odds)
             for j in range(len(odds)):
                 gains[family, j] += odds[j] - before[j]
     update(beliefs, ways, likelihood)
+    count_texts(codes, codebook, room.texts)
 
 
 @numba.njit(nogil=True, cache=True)
-def episode_likelihood(place: Floats, text: Floats, own: Floats, tables: Tables, likelihood: Floats) -> None:
+def episode_likelihood(
+    place: Floats, text: Floats, local: Floats, own: Floats, tables: Tables, likelihood: Floats
+) -> None:
     """P(e | c) of every country c, up to a common factor."""
     tau, rho = tables.tau, tables.rho
     anywhere = 0.0
     written_anywhere = 0.0
     for v in range(len(place)):
         anywhere += tables.away[v] * place[v]
-        written_anywhere += tables.away[v] * place[v] * text[v]
+        written_anywhere += tables.away[v] * place[v] * local[v]
     for c in range(len(place)):
         at_home_or_travelling = (1 - tau) * place[c] + tau * rho * anywhere
         likelihood[c] = own[c] * (text[c] * at_home_or_travelling + tau * (1 - rho) * written_anywhere)
@@ -212,7 +270,13 @@ def episode_likelihood(place: Floats, text: Floats, own: Floats, tables: Tables,
 
 @numba.njit(nogil=True, cache=True)
 def second_likelihood(
-    place: Floats, text: Floats, own: Floats, tables: Tables, second: int, settled: Floats, likelihood: Floats
+    place: Floats,
+    text: Floats,
+    own: Floats,
+    tables: Tables,
+    second: int,
+    settled: Floats,
+    likelihood: Floats,
 ) -> None:
     """P(e | c, second place): P(e | c), `settled`, with a share of what was at home now at the second place."""
     share = (1 - tables.tau) * tables.stay
@@ -222,23 +286,27 @@ def second_likelihood(
 
 
 @numba.njit(nogil=True, cache=True)
-def _find_second_places(
-    steps: Integers, patterns: Sequences, codebook: Codebook, tables: Tables, second: Integers
-) -> int:
-    """How many places are tried, and which: those named in most episodes, at least two, else in order."""
+def _find_second_places(steps: Integers, patterns: Sequences, codebook: Codebook, tables: Tables, room: Room) -> int:
+    """How many places are tried, and in `room` which: those named in most episodes, at least two, else in order."""
     if tables.second == 0 or len(steps) < 2:
         return 0
-    named, last = np.zeros(len(tables.away), np.int64), np.full(len(tables.away), -1)
+    second, named, last = room.second, room.named, room.last
+    named[:] = 0
+    last[:] = -1
+    again = False
     for i, step in enumerate(steps):
         pattern = ~step if step < 0 else step
         for code in patterns.items[patterns.start[pattern] : patterns.start[pattern + 1]]:
             place = codebook.value[code]
             if codebook.role[code] == _PLACE and last[place] != i:
+                again = again or named[place] > 0
                 named[place] += 1
                 last[place] = i
-    for found in range(len(second)):
+    found = 0
+    while again and found < len(second):
         most = named.argmax()
         if named[most] < 2:
-            return found
+            break
         second[found], named[most] = most, 0
-    return len(second)
+        found += 1
+    return found

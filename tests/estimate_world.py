@@ -1,6 +1,7 @@
 """Evidence drawn from known parameters, straight as integers: from a residence model, or from a demo's `World`."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ class Drawn(NamedTuple):
 
 
 def draw_from_model(model: ResidenceModel, subjects: int, seed: int, coverage: Mapping[str, float] = RECORDED) -> Drawn:
-    """Subjects who live exactly as the model says; each signal speaks in its share of the episodes, at any level."""
+    """Subjects who live exactly as the model says, their texts drawn anew each time; each signal speaks in its share of the episodes, at any level."""
     random = np.random.default_rng(seed)
     home = _choose(random, model.prior, subjects)
     counts = np.minimum(random.geometric(1 / EPISODES, subjects), 12)
@@ -147,6 +148,7 @@ def recast(model: ResidenceModel) -> ResidenceModel:
         hit={name: np.array(values) for name, values in hit.items()},
         background={**model.background, **{name: homes for name in ("gps", "ip", "domain", "phone")}},
         speakers=speakers,
+        strength=math.inf,
         second=0.0,
         stay=0.0,
         move=0.0,

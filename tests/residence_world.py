@@ -101,13 +101,15 @@ def posterior_bits(records: Sequence[Record], model: ResidenceModel, territory: 
     chances = np.array([model.second * model.away[place] for place in second])
     beliefs = np.log2(np.append(chances, 1 - chances.sum()))[:, None] + np.log2(model.prior)
     month: int | None = None
+    texts: list[str] = []
     for (later, _), seen in telling:
         if month not in (None, later):
             moved = [np.log2(model.move) + np.log2(model.prior) + log2_sum(belief) for belief in beliefs]
             beliefs = np.logaddexp2(np.log2(1 - model.move) + beliefs, moved) if model.move else beliefs
         month = later
         for way, place in enumerate([*second, None]):
-            beliefs[way] += np.log2(episode_chances(seen, model, place))
+            beliefs[way] += np.log2(episode_chances(seen, model, place, texts))
+        texts += [value for signal, value in seen if signal == "language"]
     inside = np.isin(COUNTRIES, list(territory))
     return log2_sum(beliefs[:, inside]) - log2_sum(beliefs[:, ~inside])
 
@@ -120,18 +122,22 @@ def second_places(episodes: Sequence[Mapping[tuple[str, str], float]], model: Re
     return often[:3] if model.second else []
 
 
-def episode_chances(seen: Mapping[tuple[str, str], float], model: ResidenceModel, second: int | None) -> np.ndarray:
-    """P(e | c) of every country c, for subjects with this second place."""
-    place, text, own = np.ones(len(COUNTRIES)), np.ones(len(COUNTRIES)), np.ones(len(COUNTRIES))
+def episode_chances(
+    seen: Mapping[tuple[str, str], float], model: ResidenceModel, second: int | None, texts: Sequence[str]
+) -> np.ndarray:
+    """P(e | c) of every country c, for subjects with this second place, and earlier texts in these languages."""
+    place, text, local, own = np.ones((4, len(COUNTRIES)))
     for (signal, value), hit in seen.items():
         index = VALUES[signal].index(value)
         chance = (1 - hit) * model.background[signal][index]
         if signal == "language":
-            text = text * (hit * model.speakers[:, index] + chance)
+            earlier, repeats = len(texts) / model.strength, texts.count(value) / model.strength
+            local = local * (hit * model.speakers[:, index] + chance)
+            text = text * (hit * (model.speakers[:, index] + repeats) / (1 + earlier) + chance)
         else:
             factor = np.where(np.arange(len(COUNTRIES)) == index, hit + chance, chance)
             place, own = (place, own * factor) if signal == "phone" else (place * factor, own)
-    trip = model.rho * text * (model.away @ place) + (1 - model.rho) * (model.away @ (place * text))
+    trip = model.rho * text * (model.away @ place) + (1 - model.rho) * (model.away @ (place * local))
     settled = place * text
     if second is not None:
         settled = (1 - model.stay) * settled + model.stay * place[second] * text[second]

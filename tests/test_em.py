@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pyarrow.compute as pc
@@ -12,7 +13,9 @@ from schemas.evidence import SIGNALS
 from tests.estimate_world import draw_from_model, recast
 from tests.residence_world import posterior_bits, small_model
 
-SHIPPED = load_model()
+SHIPPED = dataclasses.replace(load_model(), strength=math.inf)
+"""With texts drawn anew, as those of `draw_from_model` are."""
+
 TRUTH = recast(SHIPPED)
 WEAKEST = Anchors(*[1e-9] * len(Anchors._fields))
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from classifiers.cooccurrence import compare_pairs
 from classifiers.em import fit
 from classifiers.episodes import find_episodes
 from classifiers.estimate import Estimate, estimate_model, split_labels
@@ -29,7 +31,7 @@ from tests.estimate_world import TERRITORIES, Drawn, draw_from_model, draw_from_
 from tests.jobs import lethe, read_scores, write_job, write_records
 
 SHIPPED = load_model()
-BLOCKS = ("prior", "place", "speakers", "second_place", "move", "calibration")
+BLOCKS = ("prior", "place", "speakers", "own_language", "second_place", "move", "calibration")
 SOURCES = dict.fromkeys([*BLOCKS, *(kind.name for kind in SIGNALS)], "test")
 
 OTHER_WORLD = dataclasses.replace(World(), away=0.08, traveller=0.4, episodes=3.2, coordinates=0.3, address=0.6)
@@ -115,9 +117,18 @@ def test_the_report_says_what_is_covered_and_what_conflicts(result: Estimate) ->
     assert json.loads(json.dumps(report)) == report
 
 
-def test_people_who_keep_their_language_raise_an_alarm(result: Estimate) -> None:
-    # The demo's people have one language each, the model thinks that every text is in any of their country's.
-    assert any(alarm.startswith("language x language, two episodes: ") for alarm in result.report["alarms"])
+def test_an_estimate_finds_that_people_keep_their_language(result: Estimate) -> None:
+    before, after = result.report["parameters"]["own_language"]
+    assert (before, after) == (SHIPPED.strength, parse_model(result.document).strength)
+    assert after <= 10
+    assert not any(alarm.startswith("language x language") for alarm in result.report["alarms"])
+
+
+def test_people_who_keep_their_language_raise_an_alarm_in_a_model_without(world: Drawn) -> None:
+    anew = dataclasses.replace(SHIPPED, strength=math.inf)
+    data = world.histories(anew)
+    pairs = {pair.name: pair.alarming for pair in compare_pairs(data, fit(data, anew).model)}
+    assert pairs["language x language, two episodes"]
 
 
 def test_labels_become_part_of_the_estimate() -> None:

@@ -66,8 +66,8 @@ def test_a_holiday_of_300_photos_in_rome_does_not_make_an_italian() -> None:
 
 def test_a_holiday_that_spans_two_months_does_not_make_an_italian() -> None:
     holiday = stay("IT", "2020-08", "2020-09")
-    assert chances(LONDON + holiday * 150)["uk"] > 0.9
-    assert chances(LONDON + holiday * 150)["it"] < 0.1
+    assert chances(LONDON + holiday * 150)["uk"] > 0.85
+    assert chances(LONDON + holiday * 150)["it"] < 0.12
     assert tiers(LONDON[:2] + holiday * 150)["it"] == "review"
     assert tiers(holiday * 150)["it"] == "review"
     assert chances(holiday, SETTLED)["it"] > 0.99  # two trips of two people, as it were
@@ -75,7 +75,7 @@ def test_a_holiday_that_spans_two_months_does_not_make_an_italian() -> None:
 
 def test_a_holiday_seen_by_two_accounts_does_not_make_an_italian() -> None:
     holiday = ROME * 150 + stay("IT", "2020-08", uploader=2) * 150
-    assert chances(LONDON + holiday)["it"] < 0.1
+    assert chances(LONDON + holiday)["it"] < 0.12
     assert tiers(holiday)["it"] == "review"
 
 
@@ -158,7 +158,8 @@ def test_pictures_that_a_friend_abroad_posts_do_not_move_the_home() -> None:
 def test_one_language_all_over_is_no_further_proof_of_a_home_where_it_is_spoken() -> None:
     polish = stay("GB", "2019-02", "2019-11", "2020-03", "2020-10", "2021-04", "2021-12", language="pl")
     for n in range(1, 7):
-        assert chances(polish[:n])["uk"] > chances(polish[:n], SETTLED)["uk"] - 0.02
+        assert chances(polish[:n])["uk"] > chances(polish[:n], SETTLED)["uk"] - 0.04
+    assert chances(polish)["uk"] > 0.99
 
 
 def switchboard(subjects: int, limit: int) -> pa.Table:
@@ -229,7 +230,7 @@ def test_only_the_order_of_months_counts() -> None:
 
 def test_the_file_of_a_model_says_who_has_two_places_and_who_moves() -> None:
     sources = dict.fromkeys(
-        ["prior", "place", "speakers", "second_place", "move", *(kind.name for kind in SIGNALS)], "test"
+        ["prior", "place", "speakers", "own_language", "second_place", "move", *(kind.name for kind in SIGNALS)], "test"
     )
     document = model_document(SHIPPED, sources)
     read = parse_model(document)

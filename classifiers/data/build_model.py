@@ -165,6 +165,11 @@ def build() -> dict[str, object]:
             "and mixed with .2 English",
             "shares": speakers,
         },
+        "own_language": {
+            "source": "assumption: ten earlier texts of a subject say as much of its next language as its country; "
+            "chosen on drawn worlds in which people keep their language and in which they do not; see decision 0137",
+            "strength": 10.0,
+        },
         "second_place": {
             "source": "assumption: one in seven has a second home, a year of study, a long holiday or a friend abroad "
             "who posts, and is there in two of five episodes that are no trips; see decision 0134",
