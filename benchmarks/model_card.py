@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/model_card.py [--subjects 20000] [--out docs/model-card.md]
 
-The text is `model_card_template.md`; every figure in it is measured by this run, through the commands a user has: the
-demo of seed 11 is scored with the model that ships, a model is estimated from it without labels, and it is scored again.
-The people of `tests/mover_world.py` are scored by the residence model alone.
+The text is `model_card_template.md`; every figure in it is measured by this run, through the commands a user has:
+the demo of seed 11 is scored with the model that ships, a model is estimated from it without labels, and it is scored
+again. The people of `tests/mover_world.py` are scored by the residence model alone.
 """
 
 import argparse

@@ -66,7 +66,7 @@ class Drawn(NamedTuple):
 
 
 def draw_from_model(model: ResidenceModel, subjects: int, seed: int, coverage: Mapping[str, float] = RECORDED) -> Drawn:
-    """Subjects who live exactly as the model says, their texts drawn anew each time; each signal speaks in its share of the episodes, at any level."""
+    """Subjects who live as the model says, each text drawn anew; each signal speaks in its share of the episodes."""
     random = np.random.default_rng(seed)
     home = _choose(random, model.prior, subjects)
     counts = np.minimum(random.geometric(1 / EPISODES, subjects), 12)
