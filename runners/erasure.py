@@ -27,10 +27,13 @@ def purge(session: Session, manifests: Mapping[str, Manifest], execute: bool) ->
     """Destroy what the manifests say is to be erased, or without `execute` count what that would be.
 
     Raises:
+        InputError: the job names no store, or one that cannot be used.
         ManifestError: the manifests are those of another input, or not approved though the policy says they must be.
 
     """
     job, state = session.job, session.state
+    if execute and not job.stores:
+        raise InputError("the job file names no [[store]], so there is nothing that could be erased")
     if any(manifest.input_digest != session.inventory.digest for manifest in manifests.values()):
         raise ManifestError("the records have changed since the manifests were written; nothing was touched")
     if execute and job.policy.require_approval:

@@ -261,6 +261,8 @@ def test_a_policy_that_requires_approval_refuses_what_is_not_signed(demo: Path, 
 
 def test_commands_that_come_too_early_say_what_comes_first(demo: Path, capsys: Capture) -> None:
     assert "`lethe plan JOB` writes them" in lethe(capsys, "purge", demo, code=2)["error"]
+    (demo / "bare.toml").write_text(f'[job]\nout = "bare"\n[records]\npath = "{demo}/records"\n')
+    assert "names no [[store]]" in lethe(capsys, "run", demo / "bare.toml", "--execute", code=2)["error"]
     assert "`lethe score` first" in lethe(capsys, "explain", demo, "--subject", "x", code=2)["error"]
     lethe(capsys, "plan", demo)
     shutil.rmtree(demo / "out" / "manifests" / "fr")
