@@ -139,12 +139,16 @@ def test_the_proof_of_an_erasure_is_not_overwritten(demo: Path, capsys: Capture)
     assert digests(demo / "out", "work", ".lock") == proof
 
 
-def test_neither_workers_nor_the_order_of_records_change_a_score(demo: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_neither_engine_nor_workers_nor_the_order_of_records_change_a_score(
+    demo: Path, tmp_path: Path, capsys: Capture
+) -> None:
     lethe(capsys, "plan", demo, "--", "--direct_num_workers=1")
     one = digests(demo / "out" / "scores"), digests(demo / "out" / "manifests")
     shutil.rmtree(demo / "out")
-    lethe(capsys, "plan", demo, "--", "--direct_num_workers=3")
-    assert (digests(demo / "out" / "scores"), digests(demo / "out" / "manifests")) == one
+    for elsewhere in ("--direct_num_workers=3", "--runner=BundleBasedDirectRunner"):
+        lethe(capsys, "plan", demo, "--", elsewhere)
+        assert (digests(demo / "out" / "scores"), digests(demo / "out" / "manifests")) == one
+        shutil.rmtree(demo / "out")
 
     records = pa.concat_tables([pq.read_table(file) for file in sorted((demo / "records").glob("*.parquet"))])
     usable = records.filter(pc.is_valid(records.column("record_id")))
