@@ -103,9 +103,9 @@ def posterior_bits(records: Sequence[Record], model: ResidenceModel, territory: 
     month: int | None = None
     texts: list[str] = []
     for (later, _), seen in telling:
-        if month not in (None, later):
+        if model.move and month not in (None, later):
             moved = [np.log2(model.move) + np.log2(model.prior) + log2_sum(belief) for belief in beliefs]
-            beliefs = np.logaddexp2(np.log2(1 - model.move) + beliefs, moved) if model.move else beliefs
+            beliefs = np.logaddexp2(np.log2(1 - model.move) + beliefs, moved)
         month = later
         for way, place in enumerate([*second, None]):
             beliefs[way] += np.log2(episode_chances(seen, model, place, texts))
