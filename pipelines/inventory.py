@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import InputError
-from schemas.files import canonical_json, digest_bytes, write_json
+from schemas.files import canonical_json, digest_bytes, split_glob, write_json
 from schemas.records import plan_reading
 
 UNIT_ROWS = 65_536
@@ -147,14 +147,6 @@ def read_unit(
         groups = list(range(unit.first, unit.last))
         for batch in file.iter_batches(batch_rows, row_groups=groups, columns=reading.columns, use_threads=False):
             yield reading.conform(batch)
-
-
-def split_glob(path: Path) -> tuple[Path, str | None]:
-    """A folder and the pattern below it that a path stands for; no pattern where the path is the folder itself."""
-    wild = next((i for i, part in enumerate(path.parts) if set(part) & set("*?[")), None)
-    if wild is not None and not path.exists():
-        return Path(*path.parts[:wild]), str(Path(*path.parts[wild:]))
-    return (path.parent, path.name) if path.is_file() else (path, None)
 
 
 def _describe(root: Path, path: Path, columns: Mapping[str, str]) -> InputFile:

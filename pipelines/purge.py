@@ -25,7 +25,7 @@ from schemas.job import Job, StoreSection
 from schemas.manifests import Manifest
 from stores.contract import Receipt, Status, Store
 from stores.keys import KeySet
-from stores.parquet import ParquetStore
+from stores.kinds import open_store
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PurgeWork:
 
     name: str
     section: StoreSection
-    path: str
+    """The store, its paths absolute."""
     keys_file: Path
     receipts: Path
     located: Ledger
@@ -42,7 +42,7 @@ class PurgeWork:
 
     def open_store(self) -> Store:
         """The store, opened by the worker that needs it."""
-        return ParquetStore(self.path, self.section.key)
+        return open_store(self.section)
 
     def open_keys(self) -> KeySet:
         """The keys to remove, memory-mapped."""
@@ -107,14 +107,14 @@ def locate_unit(unit: str, work: PurgeWork) -> dict[str, Any]:
 
 
 def purge_unit(unit: str, keys: KeySet, work: PurgeWork) -> Receipt:
-    """Remove the keys from one unit; the baseline is on disk before the unit is touched."""
+    """Remove the keys from one unit, and what a removal leaves; the baseline is on disk before the unit is touched."""
     store = work.open_store()
     match = store.locate(unit, keys)
     baseline = keep_baseline(match, keys, work.baseline)
     inspect = inspect_survivors(baseline, work.baseline) if baseline else None
-    receipt = store.purge(match, keys, work.receipts, inspect)
+    receipt = store.compact(store.purge(match, keys, work.receipts, inspect), keys, work.receipts)
     if baseline and any("metadata" in lost for lost in receipt.dropped):
-        accept_schema(baseline, Path(unit), work.baseline)
+        accept_schema(baseline, unit, work.baseline)
     matched = receipt.rows_removed if receipt.status is Status.REMOVED else match.rows
     work.located.enter(name_work(unit), {**receipt.to_json(), "rows_matched": matched})
     return receipt
@@ -164,6 +164,7 @@ def sum_up(reports: Iterable[Mapping[str, Any]], store: StoreSection) -> dict[st
         "rows_removed": sum(report["rows_removed"] for report in removed),
         "bytes": sum(report["before"]["size"] for report in reports),
         "bytes_to_rewrite": sum(report["before"]["size"] for report in touched),
+        "uncompacted": sorted(Path(report["path"]).name for report in removed if not report["compacted_at"]),
         "conflicts": named(Status.CONFLICT),
         "unreadable": named(Status.UNREADABLE, Status.FAILED),
     }

@@ -1,17 +1,15 @@
-"""Verify: every file of a store examined by a reader that shares no code with the purge, then one verdict per store.
+"""Verify: everything a store consists of examined by a reader that shares no code with the purge, then one verdict.
 
-    entries of a store ─ CheckFiles ─ reports ─ (driver) ─ positive control ─ verdict
+    entries and units of a store ─ CheckStore ─ reports ─ (driver) ─ positive control ─ verdict
 
 Nothing here imports what removes: the listed ids come from the manifests, the vectors from the baseline's fingerprints.
 """
 
-import fnmatch
-import functools
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -21,18 +19,35 @@ import pyarrow.parquet as pq
 from pipelines.baseline import BaselineWork
 from pipelines.ledger import Ledger, name_work
 from schemas.errors import InputError
-from schemas.files import TEMPORARY_PREFIX
-from stores.audit.check import FileCheck, check_file
+from stores.audit.arrays import binary_runs
+from stores.audit.check import FileCheck, UnitCheck, check_data, check_rows
 from stores.audit.containers import Format
-from stores.audit.control import Control, run_control
-from stores.audit.examine import Finding
-from stores.audit.inventory import Entry, Kind, take_inventory
-from stores.audit.needles import Needles, make_needles
+from stores.audit.control import Control
+from stores.audit.examine import Examination, Finding
+from stores.audit.inventory import Kind
+from stores.audit.needles import Needles, find_values, make_needles
+from stores.audit.reader import Reader
 from stores.audit.rows import RowDigest
 from stores.audit.verdict import StoreVerdict, judge_store
 
 _LOADING = threading.Lock()
 """Threads that start together load the needles once."""
+
+
+class Piece(NamedTuple):
+    """What one call checks: an entry of the store, by path, or the rows of a unit."""
+
+    kind: str
+    name: str
+    modified_ns: int = 0
+    """When the entry was changed last, as it was listed: what is written later is not what was looked at."""
+
+
+class Search(NamedTuple):
+    """What to look for in one store, and which listed ids are also part of somebody else's."""
+
+    needles: Needles
+    ambiguous: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -41,8 +56,6 @@ class VerifyWork:
 
     name: str
     baseline: BaselineWork
-    pattern: str | None
-    """For a store that is one file or a glob: which names below the root belong to it."""
     parts: tuple[Path, ...]
     """The parts of all manifests."""
     column: str
@@ -52,49 +65,85 @@ class VerifyWork:
     attempt: str
     """Tells one verification from the next in what a process remembers."""
 
-    def entries(self) -> list[Entry]:
-        """Every entry of the store as it is now; hidden and temporary files belong to it whatever their name."""
-        return [entry for entry in take_inventory(self.baseline.root) if self._belongs(entry)]
 
-    def _belongs(self, entry: Entry) -> bool:
-        if self.pattern is None or fnmatch.fnmatch(entry.path, self.pattern):
-            return True
-        return Path(entry.path).name.startswith(TEMPORARY_PREFIX)
-
-
-class CheckFiles(beam.PTransform):
-    """PCollection[None], one element → PCollection[dict], what was found in each file of the store."""
+class CheckStore(beam.PTransform):
+    """PCollection[None], one element → PCollection[dict], what was found in each entry and unit of the store."""
 
     def __init__(self, work: VerifyWork) -> None:
         self.work = work
 
     def expand(self, start: beam.PCollection) -> beam.PCollection:
-        """List every file, examine each."""
-        files = start | "ListFiles" >> beam.FlatMap(list_files, self.work) | beam.Reshuffle()
-        return files | "CheckFile" >> beam.Map(check_one, self.work)
+        """List everything, examine each."""
+        pieces = start | "ListPieces" >> beam.FlatMap(list_pieces, self.work) | beam.Reshuffle()
+        return pieces | "CheckPiece" >> beam.Map(check_piece, self.work)
 
 
-def list_files(start: object, work: VerifyWork) -> Iterator[str]:
-    """The path of every file of the store, below its root."""
+def list_pieces(start: object, work: VerifyWork) -> Iterator[Piece]:
+    """Everything that is to be looked at."""
     del start
-    return (entry.path for entry in work.entries() if entry.kind is Kind.FILE)
+    reader = work.baseline.open_reader()
+    for entry in reader.entries():
+        if entry.kind is Kind.FILE:
+            yield Piece("entry", entry.path, entry.modified_ns)
+    if not reader.rows_in_files:
+        yield from (Piece("unit", unit) for unit in reader.units())
 
 
-def check_one(path: str, work: VerifyWork) -> dict[str, Any]:
-    """Examine one file; a file that cannot be read is a report with its problem, never a clean one."""
-    with _LOADING:
-        needles = load_needles(work)
+def check_piece(piece: Piece, work: VerifyWork) -> dict[str, Any]:
+    """Examine one entry or unit; what cannot be read is a report with its problem, never a clean one."""
+    reader = work.baseline.open_reader()
+    check = check_entry(piece, reader, work) if piece.kind == "entry" else check_unit(piece.name, reader, work)
+    return work.checks.enter(name_work(piece.kind, piece.name), {"piece": piece.kind, "check": asdict(check)})
+
+
+def check_entry(piece: Piece, reader: Reader, work: VerifyWork) -> FileCheck:
+    """Search one entry."""
+    search = load_search(reader, work)
     try:
-        check = check_file(work.baseline.root, path, needles, work.baseline.key(), work.baseline.key_column)
+        examination = Examination(
+            search.needles,
+            work.baseline.key(),
+            work.baseline.section.key,
+            packed=reader.packed,
+            ambiguous=search.ambiguous,
+        )
+        return check_data(piece.name, reader.view(piece.name), piece.modified_ns, examination)
     except OSError as error:
-        check = FileCheck(path, 0, 0, Format.EMPTY, (), (f"cannot be read: {error.strerror}",), None, None, 0)
-    return work.checks.enter(name_work(path), asdict(check))
+        return FileCheck(piece.name, 0, 0, Format.EMPTY, (), (f"cannot be read: {error.strerror}",), None, None, 0)
 
 
-@functools.lru_cache(maxsize=1)
-def load_needles(work: VerifyWork) -> Needles:
+def check_unit(unit: str, reader: Reader, work: VerifyWork) -> UnitCheck:
+    """Digest the rows of one unit."""
+    try:
+        return check_rows(reader.name(unit), reader.read(unit), work.baseline.key())
+    except (InputError, OSError, pa.ArrowException) as error:
+        return UnitCheck(reader.name(unit), None, None, f"its rows cannot be read ({type(error).__name__})")
+
+
+_searches: dict[str, Search] = {}
+
+
+def load_search(reader: Reader, work: VerifyWork) -> Search:
     """What to look for in one store, once a process."""
-    return make_needles(listed_ids(work.parts, work.column), work.baseline.fingerprints(), work.baseline.key())
+    with _LOADING:
+        if work.attempt not in _searches:
+            _searches.clear()
+            _searches[work.attempt] = _load_search(reader, work)
+        return _searches[work.attempt]
+
+
+def _load_search(reader: Reader, work: VerifyWork) -> Search:
+    needles = make_needles(listed_ids(work.parts, work.column), work.baseline.fingerprints(), work.baseline.key())
+    if not reader.packed:
+        return Search(needles, frozenset())  # a file's own keys tell, when it is examined
+    examination = Examination(needles, work.baseline.key(), work.baseline.section.key, packed=True)
+    for unit in reader.units():
+        rows = reader.read(unit)
+        for batch in rows.batches:
+            keys = batch.column(rows.fields.names.index(work.baseline.section.key))
+            runs = binary_runs(keys.cast(pa.string()).cast(pa.large_binary()))
+            examination.note_ambiguous(runs, find_values(runs, needles.tables))
+    return Search(needles, frozenset(examination.ambiguous))
 
 
 def listed_ids(parts: Iterable[Path], column: str) -> pa.Array:
@@ -108,23 +157,29 @@ def listed_ids(parts: Iterable[Path], column: str) -> pa.Array:
 
 
 def judge(work: VerifyWork) -> StoreVerdict:
-    """The verdict over one store, from what was noted of every file before and found in it now."""
-    baselines = work.baseline.baselines()
-    checks = [check_from_json(entry) for entry in work.checks.entries().values()]
-    return judge_store(work.name, baselines, checks, work.entries(), control(work))
+    """The verdict over one store, from what was noted of every unit before and found in everything now."""
+    reader = work.baseline.open_reader()
+    reports = list(work.checks.entries().values())
+    return judge_store(
+        work.name,
+        work.baseline.baselines(),
+        [check_from_json(report["check"]) for report in reports if report["piece"] == "entry"],
+        reader.entries(),
+        control(reader, work),
+        None
+        if reader.rows_in_files
+        else [_unit_from_json(report["check"]) for report in reports if report["piece"] == "unit"],
+    )
 
 
-def control(work: VerifyWork) -> Control | None:
-    """The positive control, written as the store's own files are; None if no file of it can be read."""
+def control(reader: Reader, work: VerifyWork) -> Control | None:
+    """The positive control, written as the store's own rows are; None if that cannot be done."""
     work.scratch.mkdir(parents=True, exist_ok=True)
-    for baseline in work.baseline.baselines():
-        try:
-            return run_control(
-                work.baseline.root / baseline.file, work.baseline.key_column, work.scratch, work.baseline.key()
-            )
-        except (InputError, NotImplementedError, OSError, pa.ArrowException):
-            continue
-    return None
+    return reader.control(work.scratch, work.baseline.key())
+
+
+def _unit_from_json(record: dict[str, Any]) -> UnitCheck:
+    return UnitCheck(**{**record, "rows": RowDigest(**record["rows"]) if record["rows"] else None})
 
 
 def check_from_json(record: dict[str, Any]) -> FileCheck:

@@ -9,10 +9,9 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines.baseline import BaselineWork
-from pipelines.inventory import split_glob
 from pipelines.ledger import Ledger
 from pipelines.purge import LocateUnits, PurgeUnits, PurgeWork, key_column, sum_up, write_keys
-from pipelines.verify import CheckFiles, VerifyWork, judge
+from pipelines.verify import CheckStore, VerifyWork, judge, list_pieces
 from runners.approval import require_approvals
 from runners.stages import Session
 from schemas.errors import ExitCode, InputError, ManifestError
@@ -50,7 +49,7 @@ def purge(session: Session, manifests: Mapping[str, Manifest], execute: bool) ->
         stores = {name: _each_unit(session, work, "purge", PurgeUnits(work)) for name, work in works.items()}
     faces = len(KeySet.open(_keys_file(session, "face_id")))
     state.record(purge={"executed": execute, "faces": faces, "stores": stores})
-    refused = any(store["conflicts"] or store["unreadable"] for store in stores.values())
+    refused = any(store["conflicts"] or store["unreadable"] or store["uncompacted"] for store in stores.values())
     return ExitCode.FAILED if refused and execute else ExitCode.DONE
 
 
@@ -69,8 +68,7 @@ def store_works(session: Session, manifests: Mapping[str, Manifest]) -> dict[str
     return {
         name: PurgeWork(
             name=name,
-            section=section,
-            path=str(job.path(section.path)),
+            section=job.locate(section),
             keys_file=_keys_file(session, key_column(section, job)),
             receipts=session.state.receipts / name,
             located=Ledger(folder / "located" / name),
@@ -115,7 +113,6 @@ def _verify_store(
     work = VerifyWork(
         name=name,
         baseline=_baseline_work(session, name, section),
-        pattern=split_glob(session.job.path(section.path))[1],
         parts=tuple(root / folder / part.name for folder, manifest in manifests.items() for part in manifest.parts),
         column=key_column(section, session.job),
         checks=Ledger(session.run_folder / "checks" / name),
@@ -123,7 +120,8 @@ def _verify_store(
         attempt=uuid.uuid4().hex,
     )
     shutil.rmtree(work.checks.folder, ignore_errors=True)
-    session.run(f"verify {name}", _apply(CheckFiles(work)), work.checks, len(work.entries()))
+    total = sum(1 for _ in list_pieces(None, work))
+    session.run(f"verify {name}", _apply(CheckStore(work)), work.checks, total)
     return judge(work)
 
 
@@ -145,8 +143,7 @@ def _outline(verdict: StoreVerdict) -> dict[str, Any]:
 
 def _baseline_work(session: Session, name: str, section: StoreSection) -> BaselineWork:
     folder = session.run_folder
-    root = split_glob(session.job.path(section.path))[0].resolve()
-    return BaselineWork(root, section.key, Ledger(folder / "baseline" / name), folder / "secret")
+    return BaselineWork(session.job.locate(section), Ledger(folder / "baseline" / name), folder / "secret")
 
 
 def _keys_file(session: Session, column: str) -> Path:

@@ -68,3 +68,11 @@ def remove_temporaries(root: Path) -> list[Path]:
     for leftover in leftovers:
         leftover.unlink(missing_ok=True)
     return leftovers
+
+
+def split_glob(path: Path) -> tuple[Path, str | None]:
+    """A folder and the pattern below it that a path stands for; no pattern where the path is the folder itself."""
+    wild = next((i for i, part in enumerate(path.parts) if set(part) & set("*?[")), None)
+    if wild is not None and not path.exists():
+        return Path(*path.parts[:wild]), str(Path(*path.parts[wild:]))
+    return (path.parent, path.name) if path.is_file() else (path, None)

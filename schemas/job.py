@@ -65,13 +65,22 @@ class PolicySection(_Section):
 
 
 class StoreSection(_Section):
-    """`[[store]]`: where vectors, hashes or the records themselves live, and the column that names a face."""
+    """`[[store]]`: where vectors, hashes or the records themselves live, and the column that names a face.
 
-    kind: Literal["parquet"]
+    `table` names one table where a path or server has several; `data` is the folder of a database server's files,
+    which the verifier has to read; `ids` is a Parquet file that says which number in an index is whose; `options` go to
+    the store's own software (an endpoint, a catalog). Secrets belong in the environment, not in a job file.
+    """
+
+    kind: Literal["parquet", "deepface", "lance", "delta", "iceberg", "faiss"]
     path: str
     key: str = "face_id"
     holds: Literal["vectors", "hashes", "records"]
     name: str = ""
+    table: str = ""
+    data: str = ""
+    ids: str = ""
+    options: dict[str, str] = {}
 
 
 class TruthSection(_Section):
@@ -96,6 +105,12 @@ class Job(_Section):
         """A path of the job file, absolute."""
         return (self.root / written).absolute()
 
+    def locate(self, store: StoreSection) -> StoreSection:
+        """A store with all its paths absolute; what is on a server stays as it is written."""
+        written = {"path": store.path, "data": store.data, "ids": store.ids}
+        places = {name: place if "://" in place else str(self.path(place)) for name, place in written.items() if place}
+        return store.model_copy(update=places)
+
     @property
     def out(self) -> Path:
         """The output folder, absolute."""
@@ -106,7 +121,7 @@ class Job(_Section):
         """The stores by name: the one given, else the last part of the path, made unique."""
         named: dict[str, StoreSection] = {}
         for store in self.store:
-            wanted = store.name or Path(store.path.rstrip("/*")).name or store.kind
+            wanted = store.name or Path(store.path.split("?")[0].rstrip("/*")).name or store.kind
             name, count = wanted, 2
             while name in named:
                 name, count = f"{wanted}-{count}", count + 1
@@ -115,8 +130,13 @@ class Job(_Section):
 
     @property
     def digest(self) -> str:
-        """Digest of what decides the result: not where the job lies, where it writes, or how it is judged."""
-        decisive = self.model_dump(mode="json", exclude={"root": True, "truth": True, "job": {"out"}})
+        """Digest of what decides the result: not where the job lies, where it writes, or how it is judged.
+
+        Keys at their defaults do not count, so that a run keeps its name when lethe learns a new one.
+        """
+        decisive = self.model_dump(
+            mode="json", exclude={"root": True, "truth": True, "job": {"out"}}, exclude_defaults=True
+        )
         return digest_bytes(canonical_json(decisive))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from schemas.errors import LetheError
 from schemas.files import canonical_json, digest_bytes, sync_folder, write_json
-from stores.contract import Receipt, StoreFile
+from stores.contract import Receipt, Status, StoreFile
 
 
 class Ledger:
@@ -36,6 +36,11 @@ class Ledger:
         final = self._final(now, self.keys_digest)
         return _read(final) if final.exists() else None
 
+    def begun(self, unit: str) -> Receipt | None:
+        """The receipt that was prepared for a unit and not concluded, if a kill left one."""
+        prepared = self._prepared(unit)
+        return _read(prepared) if prepared.exists() else None
+
     def prepare(self, receipt: Receipt) -> None:
         """Record, durably, what the file will have become once it is replaced."""
         write_json(self._prepared(receipt.path), receipt.to_json())
@@ -43,6 +48,18 @@ class Ledger:
     def conclude(self, receipt: Receipt) -> None:
         """The file is replaced: the prepared receipt becomes final."""
         self._conclude(self._prepared(receipt.path), receipt)
+
+    def uncompacted(self, unit: str) -> Receipt | None:
+        """The receipt of rows removed from a unit and not yet cleaned away, whatever its version is by now."""
+        receipts = map(_read, sorted(self.folder.glob(f"{_name(unit)}-*.json")))
+        open_ends = (one for one in receipts if one.status is Status.REMOVED and one.compacted_at is None)
+        return next(open_ends, None)
+
+    def supersede(self, old: Receipt, new: Receipt) -> None:
+        """Replace the final receipt of a unit by one that says more, such as that it was compacted."""
+        self.record(new)
+        if old.after is not None and new.after is not None and old.after != new.after:
+            self._final(old.after, old.keys_digest).unlink(missing_ok=True)
 
     def record(self, receipt: Receipt) -> None:
         """Write the receipt of a file that was not touched; one that tells of a problem stays until a better one."""

@@ -7,17 +7,23 @@ no program on top of it can hasten for certain.
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from schemas.errors import ConflictError
 from schemas.files import TEMPORARY_PREFIX, replacing
-from stores.contract import Description, Inspect, Match, Receipt, Status, StoreFile
+from stores.contract import Description, Inspect, Match, Receipt, Status, StoreFile, now
 from stores.keys import KeySet
 from stores.ledger import Ledger
 from stores.parquet_inventory import list_files
 from stores.parquet_locate import READ_ERRORS, identify, locate, problem_of
 from stores.parquet_rewrite import RewriteError, copy_attributes, write_survivors
+
+_BATCH_BYTES = 16 << 20
 
 
 class ParquetStore:
@@ -54,6 +60,10 @@ class ParquetStore:
         records.record(receipt)
         return receipt
 
+    def compact(self, receipt: Receipt, keys: KeySet, ledger: Path) -> Receipt:
+        """The new file never held the rows, so there is nothing left to do."""
+        return receipt
+
     def janitor(self, ledger: Path) -> list[Path]:
         """Remove what a crash left unfinished, which may hold personal data, in the store and in `ledger`."""
         folders = (*list_files(self.path).folders, ledger)
@@ -70,11 +80,11 @@ def purge_file(match: Match, key: str, keys: KeySet, records: Ledger, inspect: I
     RewriteError or what pyarrow raises when it cannot be rewritten. The file is not touched then.
     """
     path = Path(match.file.path)
-    now = _identify_again(path)
-    done = records.finished(now)
+    found = _identify_again(path)
+    done = records.finished(found)
     if done is not None:
         return done
-    if now != match.file:
+    if found != match.file:
         raise ConflictError("the file changed since it was located: locate it again")
     receipt = Receipt.of(match, keys)
     if not match.rows:
@@ -84,7 +94,7 @@ def purge_file(match: Match, key: str, keys: KeySet, records: Ledger, inspect: I
     names = path.stat().st_nlink
     with replacing(path) as aside:
         lost = write_survivors(match, key, keys, aside)
-        if inspect is not None and (problem := inspect(aside)) is not None:
+        if inspect is not None and (problem := inspect(_rows(aside))) is not None:
             raise RewriteError(problem)
         copy_attributes(path, aside)
         with aside.open("rb") as written:
@@ -94,14 +104,24 @@ def purge_file(match: Match, key: str, keys: KeySet, records: Ledger, inspect: I
             status=Status.REMOVED,
             after=replace(identify(aside), path=match.file.path),
             rows_removed=match.rows,
+            removed_at=now(),
+            compacted_at=now(),
             dropped=tuple(lost),
             detail=f"the old file has {names - 1} more names (hard links), which keep it" if names > 1 else None,
         )
         records.prepare(receipt)
-        if _identify_again(path) != now:
+        if _identify_again(path) != found:
             raise ConflictError("the file changed while it was rewritten: locate it again")
     records.conclude(receipt)
     return receipt
+
+
+def _rows(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of a new file as anybody reads them."""
+    with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+        widest = max((file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)), default=0)
+        most = max((file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)), default=1)
+        yield from file.iter_batches(max(1, min(65_536, _BATCH_BYTES * most // max(widest, 1))), use_threads=False)
 
 
 def _identify_again(path: Path) -> StoreFile:

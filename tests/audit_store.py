@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stores.audit.baseline import FileBaseline, take_baseline
+from stores.audit.baseline import UnitBaseline, take_baseline
 from stores.audit.check import FileCheck, check_file
 from stores.audit.control import Control, run_control
 from stores.audit.inventory import Kind, take_inventory
 from stores.audit.needles import Needles, make_needles
+from stores.audit.rows import read_rows
 from stores.audit.verdict import StoreVerdict, judge_store
 
 KEY = b"0123456789abcdef"
@@ -61,7 +62,7 @@ class Store(NamedTuple):
     scratch: Path
     before: pa.Table
     settings: dict[str, Any]
-    baselines: list[FileBaseline]
+    baselines: list[UnitBaseline]
     needles: Needles
 
     def write(self, table: pa.Table, name: str = "a.parquet", **settings: object) -> Path:
@@ -94,7 +95,7 @@ def make_store(folder: Path, before: pa.Table | None = None, **settings: object)
     before = faces() if before is None else before
     settings = {"row_group_size": 150, "compression": "zstd", "use_dictionary": ["subject"]} | settings
     pq.write_table(before, root / "a.parquet", **settings)
-    baseline, fingerprints = take_baseline(root, "a.parquet", "face_id", is_listed, KEY)
+    baseline, fingerprints = take_baseline("a.parquet", read_rows(root / "a.parquet"), "face_id", is_listed, KEY)
     store = Store(root, scratch, before, settings, [baseline], make_needles(LISTED, fingerprints, KEY))
     store.write(survivors(before))
     return store

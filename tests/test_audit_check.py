@@ -25,6 +25,7 @@ from stores.audit.check import FileCheck, check_file
 from stores.audit.containers import Format
 from stores.audit.needles import make_needles
 from stores.audit.pages import read_layout
+from stores.audit.rows import read_rows
 from tests.audit_store import DIMENSIONS, KEY, LISTED, faces, is_listed, listed_vector, make_store, survivors
 
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -99,7 +100,7 @@ def test_a_tiny_id_left_in_a_dictionary(tmp_path: Path) -> None:
     keys = pa.array(["a", "b", "c"]).dictionary_encode()
     table = pa.table({"face_id": keys}).filter(pa.array([True, False, True]))
     pq.write_table(table, tmp_path / "a.parquet")
-    none = take_baseline(tmp_path, "a.parquet", None, is_listed, KEY)[1]
+    none = take_baseline("a.parquet", read_rows(tmp_path / "a.parquet"), None, is_listed, KEY)[1]
     check = check_file(tmp_path, "a.parquet", make_needles(pa.array(["b"]), none, KEY), KEY, "face_id")
     assert found(check) == {("id", "dictionary page")}
 
@@ -171,7 +172,7 @@ def test_an_id_in_metadata(tmp_path: Path, hidden: str) -> None:
 
 def test_an_id_of_any_length_in_metadata_is_told_from_its_neighbours(tmp_path: Path) -> None:
     """The length before a Thrift string, and the field after it, may look like letters."""
-    none = take_baseline(make_store(tmp_path).root, "a.parquet", None, is_listed, KEY)[1]
+    none = take_baseline("a.parquet", read_rows(make_store(tmp_path).root / "a.parquet"), None, is_listed, KEY)[1]
     for length in range(8, 125):
         name = ("n" * length)[:length]
         (tmp_path / "f").write_bytes(plain(pa.table({"x": [1]}), {"who": name}))
@@ -305,7 +306,11 @@ def test_ids_inside_other_ids_are_sought_as_whole_values(tmp_path: Path) -> None
     for codec, dictionary in (("none", False), ("zstd", False), ("snappy", True)):
         pq.write_table(before, tmp_path / "a.parquet", compression=codec, use_dictionary=dictionary)
         _, prints = take_baseline(
-            tmp_path, "a.parquet", "face_id", lambda k: np.array([x == keys[0] for x in k.to_pylist()]), KEY
+            "a.parquet",
+            read_rows(tmp_path / "a.parquet"),
+            "face_id",
+            lambda k: np.array([x == keys[0] for x in k.to_pylist()]),
+            KEY,
         )
         needles = make_needles(listed, prints, KEY)
         assert ("id", "values") in found(check_file(tmp_path, "a.parquet", needles, KEY, "face_id"))
@@ -335,7 +340,11 @@ def test_survivors_are_never_taken_for_the_listed(
     pq.write_table(before, tmp_path / "a.parquet", **options)
     mask = np.array([name in gone for name in keys])
     baseline, prints = take_baseline(
-        tmp_path, "a.parquet", "face_id", lambda k: np.array([x in gone for x in k.to_pylist()]), KEY
+        "a.parquet",
+        read_rows(tmp_path / "a.parquet"),
+        "face_id",
+        lambda k: np.array([x in gone for x in k.to_pylist()]),
+        KEY,
     )
     needles = make_needles(pa.array(sorted(gone)), prints, KEY)
     dirty = check_file(tmp_path, "a.parquet", needles, KEY, "face_id")
@@ -353,7 +362,11 @@ def test_integer_keys_are_compared_as_numbers(tmp_path: Path) -> None:
     listed = pa.array(["1004", "1050"])
     pq.write_table(before, tmp_path / "a.parquet")
     baseline, prints = take_baseline(
-        tmp_path, "a.parquet", "face_id", lambda k: np.array([str(x) in {"1004", "1050"} for x in k.to_pylist()]), KEY
+        "a.parquet",
+        read_rows(tmp_path / "a.parquet"),
+        "face_id",
+        lambda k: np.array([str(x) in {"1004", "1050"} for x in k.to_pylist()]),
+        KEY,
     )
     assert baseline.listed == 2
     needles = make_needles(listed, prints, KEY)
@@ -373,9 +386,9 @@ def test_nothing_that_is_returned_holds_an_id_or_a_vector(tmp_path: Path) -> Non
 def test_a_file_without_the_key_column_is_refused_with_what_it_has(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     with pytest.raises(InputError, match="no column 'person'.*face_id, subject"):
-        take_baseline(store.root, "a.parquet", "person", is_listed, KEY)
+        take_baseline("a.parquet", read_rows(store.root / "a.parquet"), "person", is_listed, KEY)
     (store.root / "x").write_text("no parquet")
     with pytest.raises(InputError, match="x cannot be read as Parquet"):
-        take_baseline(store.root, "x", "face_id", is_listed, KEY)
-    baseline, prints = take_baseline(store.root, "a.parquet", None, is_listed, KEY)
+        take_baseline("x", read_rows(store.root / "x"), "face_id", is_listed, KEY)
+    baseline, prints = take_baseline("a.parquet", read_rows(store.root / "a.parquet"), None, is_listed, KEY)
     assert (baseline.listed, baseline.survivors.rows, prints.vectors) == (0, baseline.rows, 0)

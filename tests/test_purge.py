@@ -21,12 +21,10 @@ GONE = ["face-3", "face-7"]
 @pytest.fixture
 def work(tmp_path: Path) -> PurgeWork:
     write_faces(tmp_path / "faces" / "f.parquet", [f"face-{i}" for i in range(10)])
-    section = StoreSection(kind="parquet", path="faces/", holds="vectors")
+    section = StoreSection(kind="parquet", path=str(tmp_path / "faces"), holds="vectors")
     keys = KeySet.write(tmp_path / "keys.arrow", [pa.array(GONE)])
-    baseline = BaselineWork(tmp_path / "faces", "face_id", Ledger(tmp_path / "baseline" / "faces"), tmp_path / "secret")
-    return PurgeWork(
-        "faces", section, str(tmp_path / "faces"), keys.path, tmp_path / "receipts", Ledger(tmp_path / "at"), baseline
-    )
+    baseline = BaselineWork(section, Ledger(tmp_path / "baseline" / "faces"), tmp_path / "secret")
+    return PurgeWork("faces", section, keys.path, tmp_path / "receipts", Ledger(tmp_path / "at"), baseline)
 
 
 def purge(work: PurgeWork) -> Status:
@@ -35,9 +33,9 @@ def purge(work: PurgeWork) -> Status:
 
 
 def test_just_the_listed_rows_go(work: PurgeWork) -> None:
-    before = pq.read_table(work.path)
+    before = pq.read_table(work.section.path)
     assert purge(work) is Status.REMOVED
-    assert pq.read_table(work.path).equals(before.filter(~np.isin(before.column("face_id").to_numpy(), GONE)))
+    assert pq.read_table(work.section.path).equals(before.filter(~np.isin(before.column("face_id").to_numpy(), GONE)))
 
 
 @pytest.mark.parametrize("damage", ["value", "row", "order of columns"])
@@ -47,7 +45,7 @@ def test_a_file_that_was_written_wrong_does_not_replace_the_old_one(
     """The writer is made to err in ways that neither a count of rows nor a look at the keys would show."""
     from stores import parquet
 
-    (file,) = Path(work.path).iterdir()
+    (file,) = Path(work.section.path).iterdir()
     before = file.read_bytes()
     write = parquet.write_survivors
 
@@ -69,6 +67,6 @@ def test_a_file_that_was_written_wrong_does_not_replace_the_old_one(
     monkeypatch.setattr(parquet, "write_survivors", write_wrong)
     assert purge(work) is Status.FAILED
     assert file.read_bytes() == before
-    assert [found.name for found in Path(work.path).iterdir()] == ["f.parquet"]
+    assert [found.name for found in Path(work.section.path).iterdir()] == ["f.parquet"]
     monkeypatch.undo()
     assert purge(work) is Status.REMOVED

@@ -15,7 +15,7 @@ import numpy as np
 from stores.audit.containers import Format
 from stores.audit.examine import Examination, Finding
 from stores.audit.needles import Needles
-from stores.audit.rows import RowDigest
+from stores.audit.rows import RowDigest, Rows, digest_rows
 from stores.audit.siphash import Bytes
 
 
@@ -40,21 +40,23 @@ class FileCheck:
 
 
 def check_file(root: Path, path: str, needles: Needles, key: bytes, key_column: str | None = None) -> FileCheck:
-    """Examine the file at `path` below `root` for `needles`; `key` is the audit key of the baseline.
-
-    `key_column` names the column of ids: only there are integers compared with ids as well. Memory is bounded by the
-    larger of one page, `rows.BATCH_BYTES` decoded, and `containers.LARGEST_CONTENT` for packed files.
-
-    Raises OSError if the file cannot be read.
-    """
-    examination = Examination(needles, key, key_column)
-    examination.scan_name(path)
+    """Examine the file at `path` below `root`; see `check_data`. Raises OSError if the file cannot be read."""
     status = os.stat(root / path)
-    kind = examination.examine(view_file(root / path))
+    return check_data(path, view_file(root / path), status.st_mtime_ns, Examination(needles, key, key_column))
+
+
+def check_data(path: str, data: Bytes, modified_ns: int, examination: Examination) -> FileCheck:
+    """Examine `data`, the bytes of one entry of a store, and its name, with a new `examination`.
+
+    Memory is bounded by the larger of one page, `rows.BATCH_BYTES` decoded, and `containers.LARGEST_CONTENT` for packed
+    files.
+    """
+    examination.scan_name(path)
+    kind = examination.examine(data)
     return FileCheck(
         file=printable(path),
-        size=status.st_size,
-        modified_ns=status.st_mtime_ns,
+        size=len(data),
+        modified_ns=modified_ns,
         format=kind,
         findings=examination.findings(),
         problems=tuple(examination.problems),
@@ -62,6 +64,22 @@ def check_file(root: Path, path: str, needles: Needles, key: bytes, key_column: 
         schema=examination.schema,
         ambiguous_ids=len(examination.ambiguous),
     )
+
+
+@dataclass(frozen=True)
+class UnitCheck:
+    """The rows of one unit after a purge; `problem` says why they could not be read, and then there are none."""
+
+    unit: str
+    rows: RowDigest | None
+    schema: str | None
+    problem: str | None = None
+
+
+def check_rows(unit: str, rows: Rows, key: bytes) -> UnitCheck:
+    """Digest the rows of one unit, as its baseline was. Raises what reading them raises."""
+    digest = sum((digest_rows(batch, key) for batch in rows.batches), RowDigest())
+    return UnitCheck(unit, digest, rows.schema)
 
 
 def printable(path: str) -> str:

@@ -6,6 +6,7 @@ caller's and removed again; it never touches the store.
 """
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stores.audit.arrays import byte_width, is_binary, is_list, is_text, list_runs, simplify
-from stores.audit.baseline import take_baseline
+from stores.audit.baseline import Copies, take_baseline
 from stores.audit.check import view_file
 from stores.audit.examine import Examination
 from stores.audit.fingerprints import is_vector_column
 from stores.audit.needles import make_needles
+from stores.audit.rows import Rows, read_rows
+from stores.audit.siphash import Bytes
 
 ROWS = 64
 _DELTA = ("DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY")
@@ -46,27 +49,42 @@ def run_control(sample: Path, key_column: str, scratch: Path, key: bytes) -> Con
     """
     name = f"control-{uuid.uuid4().hex}.parquet"
     with pq.ParquetFile(sample, memory_map=True, pre_buffer=False) as file:
-        table = _synthetic_rows(file, key_column)
+        table = synthetic_rows(file.schema_arrow, key_column, next(file.iter_batches(batch_size=ROWS), None))
         settings = _writer_settings(file)
     try:
         pq.write_table(table, scratch / name, **settings)
-        _, vectors = take_baseline(scratch, name, key_column, lambda keys: np.ones(len(keys), np.bool_), key)
-        keys = _plain(table[key_column].combine_chunks())
-        needles = make_needles(keys if is_binary(keys.type) else keys.cast(pa.string()), vectors, key)
-        examination = Examination(needles, key, key_column)
-        examination.examine(view_file(scratch / name))
+        return look_for(read_rows(scratch / name), key_column, [view_file(scratch / name)], key)
     finally:
         (scratch / name).unlink(missing_ok=True)
-    found = {
-        what: set().union(*(numbers for (kind, _), numbers in examination.found.items() if kind == what))
-        for what in ("id", "vector")
-    }
+
+
+def look_for(
+    planted: Rows,
+    key_column: str,
+    places: Iterable[Bytes],
+    key: bytes,
+    copies: Copies | None = None,
+    *,
+    packed: bool = False,
+) -> Control:
+    """Look for all rows of `planted`, their ids and vectors, in the bytes of `places`, as in those of a store."""
+    batches = list(planted.batches)
+    rows = Rows(planted.schema, planted.fields, iter(batches))
+    _, vectors = take_baseline("control", rows, key_column, lambda keys: np.ones(len(keys), np.bool_), key, copies)
+    keys = _plain(pa.Table.from_batches(batches, planted.fields).column(key_column).combine_chunks())
+    needles = make_needles(keys if is_binary(keys.type) else keys.cast(pa.string()), vectors, key)
+    found: dict[str, set[int]] = {"id": set(), "vector": set()}
+    for data in places:
+        examination = Examination(needles, key, key_column, packed=packed)
+        examination.examine(data)
+        for (kind, _), numbers in examination.found.items():
+            found[kind] |= numbers
     return Control(needles.ids + needles.vectors, len(found["id"]) + len(found["vector"]))
 
 
-def _synthetic_rows(file: pq.ParquetFile, key_column: str) -> pa.Table:
-    schema, random = file.schema_arrow, np.random.default_rng()
-    sample = next(file.iter_batches(batch_size=ROWS), None)
+def synthetic_rows(schema: pa.Schema, key_column: str, sample: pa.RecordBatch | None) -> pa.Table:
+    """ROWS rows of random ids and vectors in `schema`; vectors are as long as those of `sample`, other columns null."""
+    random = np.random.default_rng()
     columns = []
     for place, field in enumerate(schema):
         if field.name == key_column:

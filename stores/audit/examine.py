@@ -35,14 +35,23 @@ class Finding:
 class Examination:
     """Collects what is found in one file, and why some of it could not be read."""
 
-    def __init__(self, needles: Needles, key: bytes, key_column: str | None) -> None:
+    def __init__(
+        self,
+        needles: Needles,
+        key: bytes,
+        key_column: str | None,
+        *,
+        packed: bool = False,
+        ambiguous: frozenset[int] = frozenset(),
+    ) -> None:
         self.tables = needles.tables
+        self.packed = packed
         self.key = key
         self.key_column = key_column
         self.problems: list[str] = []
         self.rows: RowDigest | None = None
         self.schema: str | None = None
-        self.ambiguous: set[int] = set()
+        self.ambiguous = set(ambiguous)
         self.found: dict[tuple[str, Place], set[int]] = defaultdict(set)
 
     def findings(self) -> tuple[Finding, ...]:
@@ -66,7 +75,7 @@ class Examination:
         if kind is Format.PARQUET:
             parquet.examine(data, self, own_rows=depth == 0)
             return kind
-        self.add(scan(data, self.tables), Place("raw bytes"))
+        self.add(scan(data, self.tables, packed=self.packed), Place("raw bytes"))
         if kind is Format.ARROW:
             self._examine_arrow(data)
         elif kind is Format.TEXT:
@@ -135,7 +144,7 @@ class Examination:
 
     def note_ambiguous(self, keys: Runs, numbers: Offsets) -> None:
         """Remember listed ids that occur inside surviving `keys`; `numbers` as from `add_equal`."""
-        hits = scan_values(keys, self.tables)
+        hits = scan_values(keys, self.tables, packed=self.packed)
         inside = (hits.kinds == ID) & (numbers[hits.ends] != hits.numbers)
         self.ambiguous.update(hits.numbers[inside].tolist())
 

@@ -8,12 +8,14 @@ row groups, encodings, codecs and files. Sources: Clarke et al., "Incremental mu
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.errors import InputError
 from stores.audit.arrays import (
     binary_runs,
     byte_width,
@@ -30,6 +32,15 @@ from stores.audit.siphash import Offsets, Words, hash_runs, key_lanes
 
 BATCH_BYTES = 16 << 20
 """About how much of a file is decoded at once."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one unit: a text that is the same as long as its schema is, and batches that all have `fields`."""
+
+    schema: str
+    fields: pa.Schema
+    batches: Iterator[pa.RecordBatch]
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,23 @@ def read_batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     widest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1.0)
     yield from file.iter_batches(batch_size=int(min(max(BATCH_BYTES / max(widest, 1.0), 1), 65536)), use_threads=False)
+
+
+def read_rows(path: Path) -> Rows:
+    """The rows of a Parquet file. Raises InputError if it cannot be read."""
+    try:
+        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{path.name} cannot be read as Parquet ({type(error).__name__}); take it out of the store"
+        ) from error
+    return Rows(schema_fingerprint(file), file.schema_arrow, read_batches(file))
+
+
+def table_fingerprint(name: str, schema: pa.Schema) -> str:
+    """`sha256:<hex>` over the columns of a table that is no file of its own."""
+    told = "\n".join([name, *(_describe(field) for field in schema)])
+    return "sha256:" + hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def schema_fingerprint(file: pq.ParquetFile) -> str:

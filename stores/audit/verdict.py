@@ -5,12 +5,12 @@ still there (`rows`)? A store that cannot be read whole is UNVERIFIED; it is nev
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stores.audit.baseline import FileBaseline
-from stores.audit.check import FileCheck, printable
+from stores.audit.baseline import UnitBaseline
+from stores.audit.check import FileCheck, UnitCheck, printable
 from stores.audit.control import Control
 from stores.audit.inventory import Entry, Kind
 from stores.audit.rows import RowDigest
@@ -80,15 +80,16 @@ class StoreVerdict:
 
 def judge_store(
     store: str,
-    baselines: Sequence[FileBaseline],
+    baselines: Sequence[UnitBaseline],
     checks: Sequence[FileCheck],
     inventory: Sequence[Entry],
     control: Control | None,
+    units: Sequence[UnitCheck] | None = None,
 ) -> StoreVerdict:
-    """Judge `store` from the baseline of every Parquet file before, a check of every file after, and what is there now.
+    """Judge `store` from the baseline of every unit before, a check of every file after, and what is there now.
 
     `inventory` is taken after the checks, so that a file written meanwhile is seen. Without a passed `control` nothing
-    is clean.
+    is clean. `units` are the rows after, where files do not tell them.
     """
     checks = sorted(checks, key=lambda check: check.file)
     findings = tuple(
@@ -99,8 +100,10 @@ def judge_store(
     doubts = [f"{_shown(check)}: {problem}" for check in checks for problem in check.problems]
     doubts += _unchecked(checks, inventory) + _doubt_search(baselines, control)
     before = sum((one.survivors for one in baselines), RowDigest())
-    after = sum((check.rows for check in checks if check.rows is not None), RowDigest())
-    rows, row_reasons = _judge_rows(baselines, checks, before, after)
+    now = _units_of(checks) if units is None else {unit.unit: unit for unit in units}
+    doubts += [f"{unit.unit}: {unit.problem}" for unit in now.values() if unit.problem]
+    after = sum((unit.rows for unit in now.values() if unit.rows is not None), RowDigest())
+    rows, row_reasons = _judge_rows(baselines, now, before, after)
     found = [f"{one.file}: {one.count} {one.what}(s) in {one.where}" for one in findings]
     return StoreVerdict(
         store=store,
@@ -144,7 +147,7 @@ def _unchecked(checks: Sequence[FileCheck], inventory: Sequence[Entry]) -> list[
     return doubts
 
 
-def _doubt_search(baselines: Sequence[FileBaseline], control: Control | None) -> list[str]:
+def _doubt_search(baselines: Sequence[UnitBaseline], control: Control | None) -> list[str]:
     doubts = []
     if control is None:
         doubts.append("no positive control was run")
@@ -156,36 +159,41 @@ def _doubt_search(baselines: Sequence[FileBaseline], control: Control | None) ->
     return doubts
 
 
+def _units_of(checks: Sequence[FileCheck]) -> dict[str, UnitCheck]:
+    """The rows that files tell, by the name of the file as it may be shown.
+
+    A file whose name holds a listed id is found by the name all the same: it is compared, and not printed.
+    """
+    return {check.file: UnitCheck(_shown(check), check.rows, check.schema) for check in checks}
+
+
 def _judge_rows(
-    baselines: Sequence[FileBaseline], checks: Sequence[FileCheck], before: RowDigest, after: RowDigest
+    baselines: Sequence[UnitBaseline], now: Mapping[str, UnitCheck], before: RowDigest, after: RowDigest
 ) -> tuple[Rows, list[str]]:
-    now = {check.file: check for check in checks}
-    unread = [one.file for one in baselines if one.file in now and now[one.file].rows is None]
+    unread = [one.unit for one in baselines if one.unit in now and now[one.unit].rows is None]
     if unread:
-        return Rows.UNVERIFIED, [f"{_shown(now[name])}: its rows could not be read" for name in unread]
-    different = [one for one in baselines if _rows_of(now.get(one.file)) != one.survivors]
+        return Rows.UNVERIFIED, [f"{now[name].unit}: its rows could not be read" for name in unread]
+    different = [one for one in baselines if _rows_of(now.get(one.unit)) != one.survivors]
     if before != after:
-        return Rows.LOST, [
-            _difference(one.survivors, _rows_of(now.get(one.file)), now.get(one.file)) for one in different
-        ] + [
-            f"{_shown(check)}: was not there before and holds {check.rows.rows} rows"
-            for check in checks
-            if check.rows is not None and check.rows.rows and check.file not in {one.file for one in baselines}
+        return Rows.LOST, [_difference(one.survivors, now.get(one.unit)) for one in different] + [
+            f"{unit.unit}: was not there before and holds {unit.rows.rows} rows"
+            for name, unit in now.items()
+            if unit.rows is not None and unit.rows.rows and name not in {one.unit for one in baselines}
         ]
-    changed = [one.file for one in baselines if one.file in now and now[one.file].schema != one.schema]
+    changed = [one.unit for one in baselines if one.unit in now and now[one.unit].schema != one.schema]
     if changed:
-        return Rows.CHANGED, [f"{_shown(now[name])}: its schema or metadata is not as it was" for name in changed]
+        return Rows.CHANGED, [f"{now[name].unit}: its schema or metadata is not as it was" for name in changed]
     if different:
-        return Rows.MOVED, [f"all rows are there, but those of {len(different)} files are not where they were"]
+        return Rows.MOVED, [f"all rows are there, but those of {len(different)} units are not where they were"]
     return Rows.INTACT, []
 
 
-def _rows_of(check: FileCheck | None) -> RowDigest:
-    return RowDigest() if check is None or check.rows is None else check.rows
+def _rows_of(unit: UnitCheck | None) -> RowDigest:
+    return RowDigest() if unit is None or unit.rows is None else unit.rows
 
 
-def _difference(before: RowDigest, after: RowDigest, check: FileCheck | None) -> str:
-    name = _shown(check) if check else "a file that is gone"
+def _difference(before: RowDigest, unit: UnitCheck | None) -> str:
+    name, after = unit.unit if unit else "a unit that is gone", _rows_of(unit)
     if after.rows < before.rows:
         return f"{name}: {before.rows - after.rows} of {before.rows} rows that must stay are missing"
     if after.rows > before.rows:
