@@ -199,8 +199,8 @@ def main() -> None:
         terms=table(
             "| done in | cores, all busy | cores, with trouble | read, MB/s | written, MB/s | MB/s a core |",
             [
-                f"| {label} | {plan.cores(seconds):,.1f} | "
-                f"{plan.cores(seconds) * stretch(plan, day_workers, pull=True, twice=True):,.1f} | "
+                f"| {label} | {plan.cores(seconds):,.2f} | "
+                f"{plan.cores(seconds) * stretch(plan, day_workers, pull=True, twice=True):,.2f} | "
                 f"{plan.read / seconds / 1e6:,.0f} | {plan.written / seconds / 1e6:,.0f} | "
                 f"{(plan.read + plan.written) / plan.total / 1e6:,.0f} |"
                 for label, seconds in terms
