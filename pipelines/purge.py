@@ -146,7 +146,10 @@ def rewritten_files(receipts: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def sum_up(reports: Iterable[Mapping[str, Any]], store: StoreSection) -> dict[str, Any]:
-    """What the units of one store come to: files, rows and bytes; what was refused or could not be read, by name."""
+    """What the units of one store come to: files, rows, bytes and the last time anything was found, removed, cleaned.
+
+    What was refused, could not be read or is not cleaned away is named.
+    """
     reports = list(reports)
     touched = [report for report in reports if report["rows_matched"]]
     removed = [report for report in reports if report["status"] == Status.REMOVED]
@@ -162,9 +165,23 @@ def sum_up(reports: Iterable[Mapping[str, Any]], store: StoreSection) -> dict[st
         "rows": sum(report["before"]["rows"] for report in reports),
         "rows_matched": sum(report["rows_matched"] for report in reports),
         "rows_removed": sum(report["rows_removed"] for report in removed),
+        "rows_cleaned": sum(report["rows_removed"] for report in removed if report["compacted_at"]),
+        **{when: _last(reports, when) for when in ("matched_at", "removed_at", "compacted_at")},
         "bytes": sum(report["before"]["size"] for report in reports),
         "bytes_to_rewrite": sum(report["before"]["size"] for report in touched),
-        "uncompacted": sorted(Path(report["path"]).name for report in removed if not report["compacted_at"]),
+        "uncompacted": sorted(Path(report["path"]).name for report in reports if _is_unclean(report)),
         "conflicts": named(Status.CONFLICT),
         "unreadable": named(Status.UNREADABLE, Status.FAILED),
     }
+
+
+def _is_unclean(report: Mapping[str, Any]) -> bool:
+    """Whether something removed, by lethe or by others before it, may still lie in the unit's files."""
+    if report["status"] == Status.UNCHANGED:
+        return bool(report["detail"])  # nothing to remove, and what others had removed could not be cleaned away
+    return report["status"] == Status.REMOVED and not report["compacted_at"]
+
+
+def _last(reports: Iterable[Mapping[str, Any]], when: str) -> str | None:
+    """The latest of all units' times, None if none of them came so far."""
+    return max((report[when] for report in reports if report[when]), default=None)

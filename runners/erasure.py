@@ -19,6 +19,7 @@ from schemas.files import write_json
 from schemas.job import StoreSection
 from schemas.manifests import Manifest
 from stores.audit.verdict import StoreVerdict
+from stores.contract import now
 from stores.keys import KeySet
 
 
@@ -93,12 +94,18 @@ def verify(session: Session, manifests: Mapping[str, Manifest], finish: bool = F
     if not purged or not purged["executed"]:
         raise InputError("no purge was executed, so there is nothing to verify; `lethe purge JOB --execute` destroys")
     if not state.finished("finished"):
-        verdicts = [_verify_store(session, manifests, name, store) for name, store in session.job.stores.items()]
+        verdicts = {
+            name: (_verify_store(session, manifests, name, store), now()) for name, store in session.job.stores.items()
+        }
         write_json(
             session.job.out / "verification.json",
-            {"run_id": state.run_id, "stores": {verdict.store: verdict.to_json() for verdict in verdicts}},
+            {
+                "run_id": state.run_id,
+                "stores": {name: {**verdict.to_json(), "verified_at": at} for name, (verdict, at) in verdicts.items()},
+            },
         )
-        state.record(verification={"stores": {verdict.store: _outline(verdict) for verdict in verdicts}})
+        outlines = {name: {**_outline(verdict), "verified_at": at} for name, (verdict, at) in verdicts.items()}
+        state.record(verification={"stores": outlines})
     passed = all(store["passed"] for store in state.content["verification"]["stores"].values())
     if finish and passed:
         shutil.rmtree(session.run_folder / "secret", ignore_errors=True)

@@ -87,6 +87,12 @@ def untouched_files(run: Run) -> int:
     return sum(len(store.get("conflicts", ())) + len(store.get("unreadable", ())) for store in stores)
 
 
+def uncleaned_units(run: Run) -> int:
+    """How many files or tables may still hold rows that no reader returns any more."""
+    stores = (run.get("purge") or {}).get("stores", {}).values()
+    return sum(len(store.get("uncompacted", ())) for store in stores)
+
+
 def judge(run: Run, listing: Listed) -> State:
     """How far the run has come; the worst store decides."""
     if not listing.names:
@@ -104,7 +110,7 @@ def _judge_executed(run: Run, stores: Mapping[str, Mapping[str, Any]]) -> State:
     if any(store.failed for store in judged.values()):
         return State.FAILED
     short = any(store.get("rows_removed", 0) < store.get("rows_matched", 0) for store in stores.values())
-    if short or untouched_files(run):
+    if short or untouched_files(run) or uncleaned_units(run):
         return State.INCOMPLETE
     if not run.get("verification"):
         return State.ERASED
@@ -142,6 +148,8 @@ def _left_over(run: Run) -> str:
     files = untouched_files(run)
     if files:
         return f"{counted(files, 'file')} had changed or could not be read, and {_be(files, past=True)} left untouched"
+    if units := uncleaned_units(run):
+        return f"in {counted(units, 'file')} removed rows {_be(2, past=True)} not yet cleaned away"
     return "fewer rows were removed than were found"
 
 

@@ -118,6 +118,7 @@ def _template() -> jinja2.Template:
         "percent": wording.percent,
         "expected": wording.expected,
         "size": wording.size,
+        "moment": wording.moment,
         "listed": wording.listed,
         "shares": shares,
         "limit": limit_label,

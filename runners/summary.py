@@ -33,7 +33,7 @@ from runners.outcome import (
 from runners.summary_measures import print_audit, print_estimate, print_threshold
 from runners.tables import country_name, new_table, plain
 from runners.verdicts import TONES, judge_check
-from runners.wording import bits, counted, expected, number, percent, size, visible
+from runners.wording import bits, counted, expected, moment, number, percent, size, visible
 
 PLAIN_WIDTH = 140
 """Columns where there is no terminal to ask: a log file has room, and a folded table is hard to grep."""
@@ -157,31 +157,40 @@ def _share(value: float | None) -> str:
 
 
 def _stores(stores: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = new_table("store", ("holds", "files", "found in", "rows", "found", "removed", "to rewrite"), "Purge")
+    """Located, removed, cleaned away: three states, each with the last time of it; verification is the fourth."""
+    columns = ("holds", "files", "found in", "rows", "found", "removed", "cleaned", "to rewrite", "last cleaned (UTC)")
+    table = new_table("store", columns, "Purge")
     for name, store in stores.items():
-        figures = [number(store.get(key, 0)) for key in ("files", "files_matched", "rows", "rows_matched")]
-        removed, rewrite = number(store.get("rows_removed", 0)), size(store.get("bytes_to_rewrite", 0))
-        table.add_row(plain(name), plain(store.get("holds", "")), *figures, removed, rewrite)
+        keys = ("files", "files_matched", "rows", "rows_matched", "rows_removed", "rows_cleaned")
+        figures = [number(store.get(key, 0)) for key in keys]
+        rewrite, cleaned = size(store.get("bytes_to_rewrite", 0)), moment(store.get("compacted_at"))
+        table.add_row(plain(name), plain(store.get("holds", "")), *figures, rewrite, cleaned)
     return table
 
 
 def _untouched(console: Console, stores: Mapping[str, Mapping[str, Any]]) -> None:
     for name, store in stores.items():
-        for key, why in (("conflicts", "changed since it was read"), ("unreadable", "could not be read")):
+        for key, why in (
+            ("conflicts", "not touched, changed since it was read"),
+            ("unreadable", "not touched, could not be read"),
+            ("uncompacted", "removed, not yet cleaned away"),
+        ):
             for file in store.get(key, ()):
-                console.print(plain(f"  not touched, {why}: {visible(name)}: {visible(file)}", "yellow"))
+                console.print(plain(f"  {why}: {visible(name)}: {visible(file)}", "yellow"))
 
 
 def _checks(checks: Mapping[str, Mapping[str, Any]]) -> Table:
     table = new_table(
-        "store", ("anything left?", "all else there?", "files", "traces", "rows lost", "control found"), "Verification"
+        "store",
+        ("anything left?", "all else there?", "files", "traces", "rows lost", "control found", "verified (UTC)"),
+        "Verification",
     )
     for name, check in checks.items():
         judged, control = judge_check(check), check.get("control") or {}
         words = [plain(word, _STYLES[TONES.get(word, "open")]) for word in (judged.left, judged.rest)]
         figures = [number(check.get(key, 0)) for key in ("files", "residue", "rows_lost")]
         found = f"{number(control['found'])} of {number(control['planted'])}" if control else "none"
-        table.add_row(plain(name), *words, *figures, found)
+        table.add_row(plain(name), *words, *figures, found, moment(check.get("verified_at")))
     return table
 
 

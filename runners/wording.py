@@ -44,6 +44,11 @@ def expected(value: float) -> str:
     return "<0.1" if 0 < value < 0.05 else f"{value:,.1f}"
 
 
+def moment(written: str | None) -> str:
+    """A time as receipts write it, UTC, without what says so: `2026-11-22 08:44:40`; a dash for none."""
+    return (written or "–")[:19].replace("T", " ")
+
+
 def size(value: float) -> str:
     """Bytes in decimal units, as drives are sold: `838 MB`."""
     for unit in ("bytes", "kB", "MB", "GB", "TB"):

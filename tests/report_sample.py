@@ -192,10 +192,15 @@ def run_of(job: Job, manifests: dict[str, Manifest], executed: bool = True, host
                     "rows": records,
                     "rows_matched": faces,
                     "rows_removed": faces if executed else 0,
+                    "rows_cleaned": faces if executed else 0,
+                    "matched_at": "2026-11-22T08:00:00+00:00",
+                    "removed_at": "2026-11-22T08:10:00+00:00" if executed else None,
+                    "compacted_at": "2026-11-22T08:20:00+00:00" if executed else None,
                     "bytes": 41_200_000,
                     "bytes_to_rewrite": 38_000_000,
                     "conflicts": [],
                     "unreadable": [],
+                    "uncompacted": [],
                 }
                 for name in job.stores
             },
@@ -204,5 +209,6 @@ def run_of(job: Job, manifests: dict[str, Manifest], executed: bool = True, host
     if executed:
         control = {"planted": 12, "found": 12}
         clean = {"verdict": "CLEAN", "reasons": [], "files": 8, "rows_lost": 0, "residue": 0, "control": control}
+        clean["verified_at"] = "2026-11-22T08:30:00+00:00"
         run["verification"] = {"stores": {name: dict(clean) for name in job.stores}}
     return run

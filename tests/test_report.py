@@ -153,6 +153,18 @@ def test_files_that_were_left_alone_are_named_and_never_called_erased(tmp_path: 
     assert "and 5 more" in page.text
 
 
+def test_removed_is_not_cleaned_and_cleaned_is_not_verified(tmp_path: Path, scores: pa.Table) -> None:
+    job, run, manifests = finish(tmp_path, scores)
+    page = read(job, run, manifests)
+    for moment in ("08:00:00", "08:10:00", "08:20:00", "08:30:00"):
+        assert f"2026-11-22 {moment}" in page.text
+    run["purge"]["stores"]["faces"] |= {"rows_cleaned": 0, "compacted_at": None, "uncompacted": ["embeddings"]}
+    page = read(job, run, manifests)
+    assert "in 1 file removed rows were not yet cleaned away" in page.headline()
+    assert "removed, but not yet cleaned away" in page.text
+    assert "Erased and verified" not in page.text
+
+
 def test_the_sums_are_shown_and_add_up(tmp_path: Path, scores: pa.Table) -> None:
     job, run, manifests = finish(tmp_path, scores)
     text = write_report(job, run, manifests).read_text(encoding="utf-8")
