@@ -98,15 +98,24 @@ def check_piece(piece: Piece, work: VerifyWork) -> dict[str, Any]:
 
 def check_entry(piece: Piece, reader: Reader, work: VerifyWork) -> FileCheck:
     """Search one entry."""
+    return check_with(new_examination(reader, work), piece, reader)
+
+
+def new_examination(reader: Reader, work: VerifyWork) -> Examination:
+    """A search for everything listed, to be used on one entry."""
     search = load_search(reader, work)
+    return Examination(
+        search.needles,
+        work.baseline.key(),
+        work.baseline.section.key,
+        packed=reader.packed,
+        ambiguous=search.ambiguous,
+    )
+
+
+def check_with(examination: Examination, piece: Piece, reader: Reader) -> FileCheck:
+    """Search one entry with `examination`; one that cannot be read has a problem and no finding."""
     try:
-        examination = Examination(
-            search.needles,
-            work.baseline.key(),
-            work.baseline.section.key,
-            packed=reader.packed,
-            ambiguous=search.ambiguous,
-        )
         return check_data(piece.name, reader.view(piece.name), piece.modified_ns, examination)
     except OSError as error:
         return FileCheck(piece.name, 0, 0, Format.EMPTY, (), (f"cannot be read: {error.strerror}",), None, None, 0)

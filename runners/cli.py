@@ -87,6 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="then destroy the fingerprints: no later verification can look for vectors",
     )
+    residue = add("residue", run_residue, "count which listed ids and vectors the stores' files still give away")
+    residue.add_argument("--prepare", action="store_true", help="first note the vectors to look for, before a purge")
+    residue.add_argument("--outputs", action="store_true", help="also look for vectors in what lethe itself wrote")
     add("report", run_report, "write out/report.html")
     add("approve", run_approve, "sign the manifests").add_argument("--key", type=Path, required=True, metavar="FILE")
     add("explain", run_explain, "say why a subject is, or is not, on each manifest").add_argument(
@@ -175,6 +178,18 @@ def run_verify(options: argparse.Namespace, beam_options: list[str]) -> tuple[Ex
         options,
         beam_options,
         lambda session: erasure.verify(session, stages.checked_manifests(session), options.finish),
+    )
+
+
+def run_residue(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
+    """`lethe residue JOB`; only a store in which nothing is readable, and everything was read, is done."""
+    from runners import stages
+    from runners.residue import residue
+
+    return _in_session(
+        options,
+        beam_options,
+        lambda session: residue(session, stages.checked_manifests(session), options.prepare, options.outputs),
     )
 
 

@@ -77,7 +77,7 @@ class RunState:
             )
         for name in _OUTPUTS:
             shutil.rmtree(self.out / name, ignore_errors=True)
-        for name in ("verification.json", "evaluation.json", "report.html"):
+        for name in ("verification.json", "residue.json", "evaluation.json", "report.html"):
             (self.out / name).unlink(missing_ok=True)
         self.content = {}
         self.record(run_id=run_id, **digests, software=software_versions())

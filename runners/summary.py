@@ -30,6 +30,7 @@ from runners.outcome import (
     total_listed,
     untouched_files,
 )
+from runners.residue import print_residue
 from runners.summary_measures import print_audit, print_estimate, print_threshold
 from runners.tables import country_name, new_table, plain
 from runners.verdicts import TONES, judge_check
@@ -61,6 +62,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
             ("estimate", print_estimate),
             ("threshold", print_threshold),
             ("audit", print_audit),
+            ("residue", print_residue),
         )
         if "run_id" in summary or "score" in summary:
             _run(console, summary)
