@@ -1,6 +1,5 @@
 """The identity of a Parquet file, and the positions of keys in it; only the key column is read."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 from schemas.errors import InputError
 from schemas.files import digest_bytes
 from stores.contract import Match, StoreFile
+from stores.file_store import as_seen, problem_of
 from stores.keys import KeySet, is_key_type
 from stores.parquet_physical import parse_metadata, read_footer
 
@@ -38,7 +38,7 @@ def locate(path: Path, key: str, keys: KeySet) -> Match:
         column = find_key(reader, path, key)
         hits = [np.flatnonzero(keys.contains(read_key(reader, i, column))) for i in range(reader.num_row_groups)]
     except READ_ERRORS as error:
-        return Match(_as_seen(path), (), problem_of(error))
+        return Match(as_seen(path), (), problem_of(error))
     return Match(file, tuple(hits))
 
 
@@ -75,11 +75,6 @@ def read_key(reader: pq.ParquetFile, group: int, column: int) -> pa.ChunkedArray
     return values
 
 
-def problem_of(error: BaseException) -> str:
-    """One line of an error, for the receipt."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-
-
 def _type_at(schema: pa.Schema, key: str) -> pa.DataType:
     if schema.get_field_index(key) >= 0:
         return schema.field(key).type
@@ -88,12 +83,3 @@ def _type_at(schema: pa.Schema, key: str) -> pa.DataType:
     for name in rest:
         kind = kind.field(name).type
     return kind
-
-
-def _as_seen(path: Path) -> StoreFile:
-    """As much identity as an unreadable file has."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return StoreFile(str(path), 0, 0, "", 0)
-    return StoreFile(str(path), status.st_size, status.st_mtime_ns, "", 0)

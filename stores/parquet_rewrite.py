@@ -4,8 +4,6 @@ One row group is in memory at a time. A row group keeps its place and loses its 
 vanishes.
 """
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import LetheError
 from stores.contract import Match
+from stores.file_store import RewriteError
 from stores.keys import KeySet, as_bytes
 from stores.parquet_layout import Layout
 from stores.parquet_locate import find_key, open_parquet, read_key
@@ -30,10 +28,6 @@ from stores.parquet_physical import (
     transplant,
 )
 from stores.thrift import decode
-
-
-class RewriteError(LetheError):
-    """The new file is not the old one without the removed rows; it was thrown away and the old one not touched."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +87,6 @@ def write_survivors(match: Match, key: str, keys: KeySet, aside: Path) -> list[s
     if plan.groups:
         lost += layout.lost(Layout.of(aside, parse_metadata(read_footer(aside))), columns)
     return lost
-
-
-def copy_attributes(path: Path, aside: Path) -> None:
-    """Give the new file the owner, permissions and extended attributes of the old one; its times are its own."""
-    old, new = path.stat(), aside.stat()
-    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        os.chown(aside, old.st_uid, old.st_gid)
-    shutil.copystat(path, aside)
-    os.utime(aside)
 
 
 def _select(table: pa.Table, stays: npt.NDArray[np.bool_]) -> pa.Table:
