@@ -7,4 +7,18 @@ from stores.parquet import ParquetStore
 
 def open_store(store: StoreSection) -> Store:
     """Open a store, of which all paths are absolute, to purge it."""
-    return ParquetStore(store.path, store.key)
+    match store.kind:
+        case "delta":
+            from stores.delta import DeltaStore
+
+            return DeltaStore(store.path, store.key)
+        case "deepface":
+            from stores.deepface_sqlite import DeepFaceSqlite
+
+            return DeepFaceSqlite(store.path, store.key)
+        case "faiss":
+            from stores.faiss import FaissStore
+
+            return FaissStore(store)
+        case _:
+            return ParquetStore(store.path, store.key)

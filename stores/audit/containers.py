@@ -12,6 +12,8 @@ import numba
 import numpy as np
 import pyarrow as pa
 
+from stores.audit import sqlite
+from stores.audit.faiss_file import looks_like_faiss
 from stores.audit.pages import looks_like_parquet
 from stores.audit.siphash import Bytes
 
@@ -41,6 +43,10 @@ class Format(enum.StrEnum):
     """Values lie in the file as they are in memory."""
     CHECKSUMS = "checksums"
     """Hadoop's .crc sidecar: one CRC-32 per 512 bytes of another file."""
+    SQLITE = "sqlite"
+    SQLITE_LOG = "sqlite log"
+    SQLITE_LOG_INDEX = "sqlite log index"
+    FAISS = "faiss"
     UNKNOWN = "unknown"
     """Its bytes can be scanned, but what they encode cannot be read."""
 
@@ -72,6 +78,14 @@ def recognise(data: Bytes) -> Format:
         return Format.NUMPY
     if head.startswith(b"crc\x00"):
         return Format.CHECKSUMS
+    if bytes(data[:16]) == sqlite.MAGIC:
+        return Format.SQLITE
+    if head.startswith(sqlite.LOG_MAGICS):
+        return Format.SQLITE_LOG
+    if head.startswith(sqlite.LOG_INDEX_MAGICS):
+        return Format.SQLITE_LOG_INDEX
+    if looks_like_faiss(data):
+        return Format.FAISS
     return Format.TEXT if _is_text(data) else Format.UNKNOWN
 
 

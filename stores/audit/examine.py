@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stores.audit import parquet
+from stores.audit import faiss_file, parquet, sqlite
 from stores.audit.arrays import Runs, binary_runs, byte_width, fixed_bytes, is_binary, leaves
 from stores.audit.containers import Format, numbers_in_text, recognise, unpack
+from stores.audit.jsontext import json_values
 from stores.audit.needles import Needles, find_values
 from stores.audit.pages import Place
 from stores.audit.rows import RowDigest
@@ -80,6 +81,14 @@ class Examination:
             self._examine_arrow(data)
         elif kind is Format.TEXT:
             self._examine_text(data)
+        elif kind is Format.SQLITE:
+            self.problems += sqlite.doubts(data)
+            for piece in sqlite.cuts(data):
+                self.add(scan(piece, self.tables, packed=True), Place("values across pages"))
+        elif kind is Format.SQLITE_LOG:
+            self.problems.append("a log with pages as they were: an SQLite checkpoint, or rollback, empties it")
+        elif kind is Format.FAISS:
+            faiss_file.examine(data, self)
         elif kind is Format.UNKNOWN:
             self.problems.append("its format is not known: its bytes were scanned, what they encode cannot be read")
         elif depth == _DEEPEST:
@@ -104,10 +113,17 @@ class Examination:
             self.problems.append(f"it looks like Arrow IPC and cannot be read ({type(error).__name__})")
 
     def _examine_text(self, data: Bytes) -> None:
+        texts = [text.encode("utf-8", "surrogatepass") for text in json_values(data, self.key_column)]
+        self.scan_texts(binary_runs(pa.array(texts, pa.large_binary())), Place("JSON values"))
         for numbers in numbers_in_text(data):
             with np.errstate(over="ignore"):
                 for width in ("<f4", "<f8"):
                     self.add(scan(numbers.astype(width).view(np.uint8), self.tables), Place("decimal numbers"))
+
+    def scan_texts(self, values: Runs, place: Place) -> None:
+        """Search texts and byte strings, each by itself."""
+        self.add_equal(values, place)
+        self.add(scan_values(values, self.tables), place)
 
     def scan_columns(self, batch: pa.RecordBatch) -> None:
         """Search every decoded value of `batch`."""

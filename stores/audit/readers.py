@@ -7,4 +7,18 @@ from stores.audit.reader import Reader
 
 def open_reader(store: StoreSection) -> Reader:
     """Open a store, of which all paths are absolute, for the verifier."""
-    return ParquetReader(store.path, store.key)
+    match store.kind:
+        case "delta":
+            from stores.audit.delta_reader import DeltaReader
+
+            return DeltaReader(store.path, store.key)
+        case "deepface":
+            from stores.audit.deepface_sqlite_reader import DeepFaceSqliteReader
+
+            return DeepFaceSqliteReader(store.path, store.key)
+        case "faiss":
+            from stores.audit.faiss_reader import FaissReader
+
+            return FaissReader(store)
+        case _:
+            return ParquetReader(store.path, store.key)
