@@ -20,6 +20,7 @@ from stores.audit.scan import ID, VECTOR, Hits, scan, scan_values
 from stores.audit.siphash import Bytes, Offsets
 
 _DEEPEST = 3
+_RAW = Place("raw bytes")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Examination:
         if kind is Format.PARQUET:
             parquet.examine(data, self, own_rows=depth == 0)
             return kind
-        self.add(scan(data, self.tables, packed=self.packed), Place("raw bytes"))
+        self.add(scan(data, self.tables, packed=self.packed), _RAW)
         if kind is Format.ARROW:
             self._examine_arrow(data)
         elif kind is Format.TEXT:
@@ -115,6 +116,9 @@ class Examination:
     def _examine_text(self, data: Bytes) -> None:
         texts = [text.encode("utf-8", "surrogatepass") for text in json_values(data, self.key_column)]
         self.scan_texts(binary_runs(pa.array(texts, pa.large_binary())), Place("JSON values"))
+        for what in ("id", "vector"):  # what the bytes show as well is told once
+            unescaped = self.found.pop((what, Place("JSON values")), set()) - self.found.get((what, _RAW), set())
+            self._note(what, Place("JSON values"), sorted(unescaped))
         for numbers in numbers_in_text(data):
             with np.errstate(over="ignore"):
                 for width in ("<f4", "<f8"):
