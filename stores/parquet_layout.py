@@ -1,4 +1,4 @@
-"""How the columns of a Parquet file were written, so that they can be written the same way again."""
+"""How the columns of a row group were written, so that they can be written the same way again."""
 
 import io
 import os
@@ -22,7 +22,7 @@ _DATA_PAGE_V2 = 3
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """How one column was written; `encoding` is that of the values, `DICTIONARY` wins where chunks differ."""
+    """How one column chunk was written; `encoding` is that of the values, `DICTIONARY` wins where pages differ."""
 
     codec: str
     encoding: str
@@ -32,7 +32,7 @@ class ColumnLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file was written. Compression levels and page sizes are not recorded in a file: pyarrow's are used."""
+    """How a row group was written. Compression levels and page sizes are not recorded: pyarrow's are used."""
 
     columns: tuple[ColumnLayout, ...]
     page_index: bool
@@ -42,21 +42,20 @@ class Layout:
     """Dictionary pages are marked in the way of format version 1, as older writers do."""
 
     @classmethod
-    def of(cls, path: Path, metadata: pq.FileMetaData) -> "Layout":
-        """The layout of the file at `path`, from its metadata and its first page header."""
-        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-        chunks = [[group.column(i) for group in groups] for i in range(metadata.num_columns)]
-        header = _first_page_header(path, [chunk for column in chunks for chunk in column])
+    def of(cls, path: Path, group: pq.RowGroupMetaData) -> "Layout":
+        """The layout of a row group of the file at `path`, from its metadata and its first page header."""
+        chunks = [group.column(i) for i in range(group.num_columns)]
+        header = _first_page_header(path, chunks)
         return cls(
-            columns=tuple(_column_layout(column) for column in chunks),
-            page_index=any(chunk.has_offset_index for column in chunks for chunk in column),
+            columns=tuple(_column_layout(chunk) for chunk in chunks),
+            page_index=any(chunk.has_offset_index for chunk in chunks),
             page_version="2.0" if header.integer(1) == _DATA_PAGE_V2 else "1.0",
             page_checksums=4 in header,
-            first_dictionary_form=any("PLAIN_DICTIONARY" in chunk.encodings for column in chunks for chunk in column),
+            first_dictionary_form=any("PLAIN_DICTIONARY" in chunk.encodings for chunk in chunks),
         )
 
     def writer_options(self, schema: pa.Schema, leaves: list[Leaf], key: str, rows: int) -> dict[str, Any]:
-        """Arguments of `pyarrow.parquet.ParquetWriter` for a file of `schema`, read bare, at most `rows` in a group."""
+        """Arguments of `pyarrow.parquet.ParquetWriter` for `rows` rows of `schema`, read bare."""
         paths = _written_paths(schema)
         columns = list(zip(paths, self.columns, leaves, strict=True))
         options: dict[str, Any] = {
@@ -82,7 +81,7 @@ class Layout:
         return options
 
     def lost(self, new: "Layout", leaves: list[Leaf]) -> list[str]:
-        """What the `new` file does not have or has otherwise, one phrase a finding."""
+        """What the `new` row group does not have or has otherwise, one phrase a finding."""
         found = []
         for leaf, old_column, new_column in zip(leaves, self.columns, new.columns, strict=True):
             if old_column.codec != new_column.codec:
@@ -96,24 +95,24 @@ class Layout:
         return found
 
 
-def _column_layout(chunks: list[pq.ColumnChunkMetaData]) -> ColumnLayout:
-    encodings = {encoding for chunk in chunks for encoding in chunk.encodings}
+def _column_layout(chunk: pq.ColumnChunkMetaData) -> ColumnLayout:
     return ColumnLayout(
-        codec=chunks[0].compression if chunks else "UNCOMPRESSED",
-        encoding=_value_encoding(encodings, chunks),
-        statistics=any(chunk.is_stats_set for chunk in chunks),
-        bloom_filter=any(chunk.bloom_filter_offset is not None for chunk in chunks),
+        codec=chunk.compression,
+        encoding=_value_encoding(chunk),
+        statistics=chunk.is_stats_set,
+        bloom_filter=chunk.bloom_filter_offset is not None,
     )
 
 
-def _value_encoding(encodings: set[str], chunks: list[pq.ColumnChunkMetaData]) -> str:
+def _value_encoding(chunk: pq.ColumnChunkMetaData) -> str:
+    encodings = set(chunk.encodings)
     if encodings & _DICTIONARY:
         return "DICTIONARY"
     for encoding in _DELTA_OR_SPLIT:
         if encoding in encodings:
             return encoding
     # RLE is how levels are written, too: of values it speaks only where no other encoding does.
-    if "PLAIN" not in encodings and "RLE" in encodings and chunks[0].physical_type == "BOOLEAN":
+    if "PLAIN" not in encodings and "RLE" in encodings and chunk.physical_type == "BOOLEAN":
         return "RLE"
     return "PLAIN"
 

@@ -13,19 +13,20 @@ format 2.12.
 """
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stores.thrift import FALSE, I32, LIST, Sequence, Struct, decode, encode
+from stores.thrift import FALSE, I32, LIST, STRUCT, Sequence, Struct, Value, decode, encode
 
 MAGIC = b"PAR1"
-_TAIL = 8  # the length of the footer and the magic bytes
+FOOTER_TAIL = 8  # the length of the footer and the magic bytes
 
 # FileMetaData
-_VERSION, _SCHEMA, _ROW_GROUPS, _KEY_VALUES, _COLUMN_ORDERS = 1, 2, 4, 5, 7
+_SCHEMA, _ROW_GROUPS, _KEY_VALUES, _COLUMN_ORDERS, _ENCRYPTION = 2, 4, 5, 7, 8
 # SchemaElement
 _TYPE, _LENGTH, _REPETITION, _NAME, _CHILDREN, _CONVERTED, _SCALE, _PRECISION, _LOGICAL = (
     1,
@@ -39,10 +40,13 @@ _TYPE, _LENGTH, _REPETITION, _NAME, _CHILDREN, _CONVERTED, _SCALE, _PRECISION, _
     10,
 )
 # RowGroup, ColumnChunk, ColumnMetaData
-_COLUMNS, _SORTING, _META, _PATH, _CHUNK_VALUES = 1, 4, 3, 3, 8
+_COLUMNS, _SORTING, _META, _STATISTICS = 1, 4, 3, 12
 # FieldRepetitionType, Type
-_REPEATED = 2
+_OPTIONAL, _REPEATED = 1, 2
+_BOOLEAN, _INT32, _INT64 = 0, 1, 2
 _INT96, _FLOAT, _DOUBLE, _BYTE_ARRAY, _FIXED = 3, 4, 5, 6, 7
+_BITS = {_FLOAT: _INT32, _DOUBLE: _INT64}
+_WIDTHS = {_BOOLEAN: 0, _INT32: 4, _INT64: 8, _INT96: 12, _FLOAT: 4, _DOUBLE: 8, _BYTE_ARRAY: 0}
 # ConvertedType
 _OLD_UTF8, _OLD_MAP, _OLD_MAP_KEY_VALUE, _OLD_LIST, _OLD_ENUM, _OLD_DECIMAL, _OLD_JSON, _OLD_BSON = (
     0,
@@ -61,13 +65,19 @@ _STRING, _MAP, _LIST, _ENUM, _INTEGER, _JSON, _BSON, _UUID, _FLOAT16 = 1, 2, 3, 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One column of the file: dotted path, and whether it may have statistics.
+    """One column of the file: dotted path, how it is stored, and whether it may have statistics.
 
-    `ordered`: the bare order of the values is the one the annotation asks for. `opaque`: it may hold
-    vectors, being bytes without a stated meaning (statistics would be two whole vectors) or floats in a list.
+    `root`: number of the top-level field it is part of. `width`: bytes of one value, 0 if they differ.
+    `repetition`, `definition`: its highest levels. `ordered`: the bare order of the values is the one the
+    annotation asks for. `opaque`: it may hold vectors, being bytes without a stated meaning (statistics would be
+    two whole vectors) or floats in a list.
     """
 
     path: str
+    root: int
+    width: int
+    repetition: int
+    definition: int
     ordered: bool
     opaque: bool
 
@@ -76,14 +86,14 @@ def read_footer(path: Path) -> bytes:
     """The footer of a Parquet file; raises ValueError when the file is cut, encrypted or no Parquet file."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        file.seek(max(size - _TAIL, 0))
+        file.seek(max(size - FOOTER_TAIL, 0))
         tail = file.read()
         length = int.from_bytes(tail[:4], "little")
         if tail[4:] == b"PARE":
             raise ValueError("the footer is encrypted")
-        if tail[4:] != MAGIC or not 0 < length <= size - _TAIL - len(MAGIC):
+        if tail[4:] != MAGIC or not 0 < length <= size - FOOTER_TAIL - len(MAGIC):
             raise ValueError("it does not end as a Parquet file ends: cut, still being written, or another format")
-        file.seek(size - _TAIL - length)
+        file.seek(size - FOOTER_TAIL - length)
         return file.read(length)
 
 
@@ -92,19 +102,62 @@ def parse_metadata(footer: bytes) -> pq.FileMetaData:
     return pq.read_metadata(pa.BufferReader(MAGIC + footer + len(footer).to_bytes(4, "little") + MAGIC))
 
 
-def bare_metadata(footer: Struct) -> pq.FileMetaData:
-    """The metadata to read the file by: physical types, no key/value metadata."""
+def bare_metadata(footer: Struct, roots: Container[int] | None = None, bits: bool = False) -> pq.FileMetaData:
+    """The metadata to read the file by: physical types, no key/value metadata, of all or some top-level fields.
+
+    With `bits`, floating-point numbers are read as the integers of the same bits, so that equal means the same.
+    """
     bare = decode(encode(footer))
     bare.drop(_KEY_VALUES)
+    if roots is not None:
+        _project(bare, roots)
     for element in bare.structs(_SCHEMA):
         _strip(element)
+        if bits and _TYPE in element:
+            element.drop(_CONVERTED, _LOGICAL, _SCALE, _PRECISION)
+            element.put(_TYPE, I32, _BITS.get(element.integer(_TYPE) or 0, element.integer(_TYPE) or 0))
     types = [element.fields[_TYPE] for element in bare.structs(_SCHEMA) if _TYPE in element]
     for group in bare.structs(_ROW_GROUPS):
         for chunk, kind in zip(group.structs(_COLUMNS), types, strict=True):
             meta = chunk.struct(_META)
             if meta is not None:
                 meta.fields[_TYPE] = kind
+                if bits:
+                    meta.drop(_STATISTICS)
     return parse_metadata(encode(bare))
+
+
+def _project(footer: Struct, roots: Container[int]) -> None:
+    """Leave only these top-level fields in a footer, and their columns."""
+    columns = [leaf.root in roots for leaf in leaves(footer)]
+    elements = footer.structs(_SCHEMA)
+    kept: list[Value] = [elements[0]]
+    at, fields = 1, 0
+    for root in range(elements[0].integer(_CHILDREN) or 0):
+        stop = _end_of(elements, at)
+        if root in roots:
+            kept += elements[at:stop]
+            fields += 1
+        at = stop
+    elements[0].put(_CHILDREN, I32, fields)
+    footer.put(_SCHEMA, LIST, Sequence(STRUCT, kept))
+    orders = footer.structs(_COLUMN_ORDERS)
+    if orders:
+        wanted = [order for order, stays in zip(orders, columns, strict=True) if stays]
+        footer.put(_COLUMN_ORDERS, LIST, Sequence(STRUCT, [*wanted]))
+    for group in footer.structs(_ROW_GROUPS):
+        group.drop(_SORTING)
+        chunks = [chunk for chunk, stays in zip(group.structs(_COLUMNS), columns, strict=True) if stays]
+        group.put(_COLUMNS, LIST, Sequence(STRUCT, [*chunks]))
+
+
+def _end_of(elements: list[Struct], at: int) -> int:
+    """Where the subtree of the schema that begins at `at` ends."""
+    children = elements[at].integer(_CHILDREN) or 0
+    at += 1
+    for _ in range(children):
+        at = _end_of(elements, at)
+    return at
 
 
 def leaves(footer: Struct) -> list[Leaf]:
@@ -112,20 +165,24 @@ def leaves(footer: Struct) -> list[Leaf]:
     elements = footer.structs(_SCHEMA)
     found: list[Leaf] = []
 
-    def descend(at: int, above: tuple[str, ...], repeated: bool) -> int:
+    def descend(at: int, root: int, above: tuple[str, ...], repetition: int, definition: int) -> int:
         element = elements[at]
         path = (*above, element.content(_NAME).decode("utf-8", "replace"))
-        repeated |= element.integer(_REPETITION) == _REPEATED
+        kind = element.integer(_REPETITION)
+        repetition += kind == _REPEATED
+        definition += kind in (_OPTIONAL, _REPEATED)
         if _TYPE in element:
-            found.append(Leaf(".".join(path), _is_ordered(element), _is_opaque(element, repeated)))
+            width = _WIDTHS.get(element.integer(_TYPE) or 0, element.integer(_LENGTH) or 0)
+            ordered, opaque = _is_ordered(element), _is_opaque(element, repetition > 0)
+            found.append(Leaf(".".join(path), root, width, repetition, definition, ordered, opaque))
         at += 1
         for _ in range(element.integer(_CHILDREN) or 0):
-            at = descend(at, path, repeated)
+            at = descend(at, root, path, repetition, definition)
         return at
 
-    at = 1
+    at, root = 1, 0
     while at < len(elements):
-        at = descend(at, (), False)
+        at, root = descend(at, root, (), 0, 0), root + 1
     return found
 
 
@@ -135,42 +192,9 @@ def key_value_pairs(footer: Struct) -> Sequence | None:
     return value if isinstance(value, Sequence) else None
 
 
-def chunk_metadata_columns(footer: Struct) -> list[int]:
-    """Numbers of the columns that carry key/value metadata of their own."""
-    numbers = {
-        number
-        for group in footer.structs(_ROW_GROUPS)
-        for number, chunk in enumerate(group.structs(_COLUMNS))
-        if (meta := chunk.struct(_META)) is not None and _CHUNK_VALUES in meta
-    }
-    return sorted(numbers)
-
-
-def transplant(path: Path, old: Struct, kept_groups: list[int], key_values: Sequence | None) -> None:
-    """Give the new file at `path` the schema, orders and key/value metadata of the old footer.
-
-    Row group i of the new file holds rows of row group `kept_groups[i]` of the old one.
-    """
-    content = read_footer(path)
-    new = decode(content)
-    for number in (_VERSION, _SCHEMA, _COLUMN_ORDERS):
-        new.copy_field(number, old)
-    new.drop(_KEY_VALUES)
-    if key_values is not None and key_values.items:
-        new.put(_KEY_VALUES, LIST, key_values)
-    old_groups = old.structs(_ROW_GROUPS)
-    for group, source in zip(new.structs(_ROW_GROUPS), (old_groups[i] for i in kept_groups), strict=True):
-        group.copy_field(_SORTING, source)
-        for chunk, old_chunk in zip(group.structs(_COLUMNS), source.structs(_COLUMNS), strict=True):
-            meta, old_meta = chunk.struct(_META), old_chunk.struct(_META)
-            if meta is not None and old_meta is not None:
-                meta.copy_field(_TYPE, old_meta)
-                meta.copy_field(_PATH, old_meta)
-    changed = encode(new)
-    with path.open("r+b") as file:
-        file.seek(-(len(content) + _TAIL), os.SEEK_END)
-        file.truncate()
-        file.write(changed + len(changed).to_bytes(4, "little") + MAGIC)
+def is_encrypted(footer: Struct) -> bool:
+    """Whether columns of a file with a readable footer are encrypted."""
+    return _ENCRYPTION in footer
 
 
 def _strip(element: Struct) -> None:

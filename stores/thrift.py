@@ -78,8 +78,14 @@ class Struct:
 
 def decode(content: bytes) -> Struct:
     """Read the struct that `content` begins with; raises ValueError when it is cut or malformed."""
+    return decode_prefix(content)[0]
+
+
+def decode_prefix(content: bytes) -> tuple[Struct, int]:
+    """Read the struct that `content` begins with, and how many bytes it takes; raises ValueError like `decode`."""
+    reader = _Reader(content)
     try:
-        return _Reader(content).struct()
+        return reader.struct(), reader.at
     except (IndexError, struct.error, RecursionError) as error:
         raise ValueError("the Thrift structure is cut or malformed") from error
 
