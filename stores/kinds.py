@@ -1,6 +1,7 @@
 """The store of each kind. Their software is imported when it is needed."""
 
 from schemas.job import StoreSection
+from schemas.s3 import SCHEME
 from stores.contract import Store
 from stores.parquet import ParquetStore
 
@@ -20,5 +21,9 @@ def open_store(store: StoreSection) -> Store:
             from stores.faiss import FaissStore
 
             return FaissStore(store)
+        case "parquet" if store.path.startswith(SCHEME):
+            from stores.parquet_s3 import ParquetS3Store
+
+            return ParquetS3Store(store.path, store.key, store.options)
         case _:
             return ParquetStore(store.path, store.key)

@@ -1,6 +1,7 @@
 """The reader of each kind of store. Their software is imported when it is needed."""
 
 from schemas.job import StoreSection
+from schemas.s3 import SCHEME
 from stores.audit.parquet_reader import ParquetReader
 from stores.audit.reader import Reader
 
@@ -20,5 +21,9 @@ def open_reader(store: StoreSection) -> Reader:
             from stores.audit.faiss_reader import FaissReader
 
             return FaissReader(store)
+        case "parquet" if store.path.startswith(SCHEME):
+            from stores.audit.s3_reader import S3Reader
+
+            return S3Reader(store.path, store.key, store.options)
         case _:
             return ParquetReader(store.path, store.key)
