@@ -90,6 +90,11 @@ def build_parser() -> argparse.ArgumentParser:
     residue = add("residue", run_residue, "count which listed ids and vectors the stores' files still give away")
     residue.add_argument("--prepare", action="store_true", help="first note the vectors to look for, before a purge")
     residue.add_argument("--outputs", action="store_true", help="also look for vectors in what lethe itself wrote")
+    canary = add("canary", lambda *_: (ExitCode.DONE, {}), "prove an erasure on synthetic people", job=False)
+    steps = canary.add_subparsers(required=True, metavar="STEP")
+    planted = add("plant", run_canary_plant, "show, and with --execute write, synthetic people", commands=steps)
+    planted.add_argument("--execute", action="store_true", help="really write into records and stores")
+    add("check", run_canary_check, "look for them after a purge, everywhere", commands=steps)
     add("report", run_report, "write out/report.html")
     add("approve", run_approve, "sign the manifests").add_argument("--key", type=Path, required=True, metavar="FILE")
     add("explain", run_explain, "say why a subject is, or is not, on each manifest").add_argument(
@@ -191,6 +196,21 @@ def run_residue(options: argparse.Namespace, beam_options: list[str]) -> tuple[E
         beam_options,
         lambda session: residue(session, stages.checked_manifests(session), options.prepare, options.outputs),
     )
+
+
+def run_canary_plant(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
+    """`lethe canary plant JOB`."""
+    from runners.canary import plant
+
+    return _in_session(options, beam_options, lambda session: plant(session, options.execute))
+
+
+def run_canary_check(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:
+    """`lethe canary check JOB`; only if all of them are gone from everywhere it is done."""
+    from runners import stages
+    from runners.canary import check
+
+    return _in_session(options, beam_options, lambda session: check(session, stages.checked_manifests(session)))
 
 
 def run_report(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:

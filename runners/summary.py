@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from classifiers.filters import FILTERS
+from runners.canary import print_check, print_planting
 from runners.outcome import (
     State,
     check_scored,
@@ -63,6 +64,8 @@ def print_summary(summary: Mapping[str, Any]) -> None:
             ("threshold", print_threshold),
             ("audit", print_audit),
             ("residue", print_residue),
+            ("canaries", print_planting),
+            ("canary_check", print_check),
         )
         if "run_id" in summary or "score" in summary:
             _run(console, summary)
