@@ -175,7 +175,7 @@ def _read_lists(ivf: faiss.Index) -> tuple[Numbers, npt.NDArray[np.float32]]:
     return np.concatenate(numbers), np.concatenate(codes).view(np.float32).reshape(-1, ivf.d)
 
 
-def _retrain(ivf: faiss.Index, vectors: npt.NDArray[np.float32]) -> tuple[faiss.Index, list[str]]:
+def _retrain(ivf: faiss.Index, vectors: npt.NDArray[np.generic]) -> tuple[faiss.Index, list[str]]:
     """An empty IVF like `ivf`, with centroids of `vectors` alone."""
     nlist = min(ivf.nlist, len(vectors)) or ivf.nlist
     quantizer = faiss.clone_index(ivf.quantizer)
