@@ -1,6 +1,6 @@
 """One host name or locale, to the country and language it stands for: the part of `domain` that knows the Internet.
 
-The lists are in data/domains.toml; registrable names come from the Public Suffix List inside `tldextract`, offline.
+The lists are in data/domains.toml; the Public Suffix List is that inside `tldextract`, read offline by `suffixes`.
 """
 
 import ipaddress
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 import idna
-from tldextract import ExtractResult, TLDExtract
 
+from classifiers.suffixes import find_suffix
 from schemas.countries import COUNTRIES, NONE, country_index, language_index
 from schemas.evidence import NullReason
 
@@ -27,8 +27,6 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _LOCALE = re.compile(r"([a-z]{2})(?:([-_/])([a-z]{2}))?")
 _LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(?:-[a-z]{3}){0,3}(?:-[a-z]{4})?-([a-z]{2})(?:[^a-z0-9].*)?", re.DOTALL)
-
-_public_suffixes = TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
 
 
 class Verdict(NamedTuple):
@@ -91,10 +89,12 @@ def read_host(written: bytes | None) -> Host:
     if name.endswith(names.wrappers_by_label):
         return read_host(_unescape_label(name.partition(".")[0]).encode())
 
-    parts = _public_suffixes.extract_str(name)
-    tails = _tails(name)
-    verdict = _judge(tails, parts)
-    first = parts.subdomain.partition(".")[0]
+    labels = name.split(".")
+    tails = [".".join(labels[start:]) for start in range(len(labels))]
+    own, is_private = find_suffix(tails)
+    domain = labels[own - 1] if own > 0 else ""
+    first = labels[0] if own > 1 else ""
+    verdict = _judge(tails, own, domain, is_private)
     locale = read_locale(first)
     if not names.country_subdomains.isdisjoint(tails):
         locale = _NO_LOCALE
@@ -102,7 +102,7 @@ def read_host(written: bytes | None) -> Host:
             verdict = Verdict(_region(first), COUNTRY_DOMAIN, NullReason.PRESENT)
     elif verdict is _GENERIC and locale.country != NONE:
         verdict = Verdict(locale.country, LOCALE, NullReason.PRESENT)
-    wraps = parts.domain in names.wrappers or not names.wrappers.isdisjoint(tails)
+    wraps = domain in names.wrappers or not names.wrappers.isdisjoint(tails)
     return Host(name, *verdict, locale.language, wraps)
 
 
@@ -154,21 +154,17 @@ def _unescape_label(label: str) -> str:
     return label.replace("--", "\0").replace("-", ".").replace("\0", "-")
 
 
-def _tails(name: str) -> list[str]:
-    """`a.b.fr` to `a.b.fr`, `b.fr`, `fr`."""
-    labels = name.split(".")
-    return [".".join(labels[start:]) for start in range(len(labels))]
-
-
-def _judge(tails: list[str], parts: ExtractResult) -> Verdict:
+def _judge(tails: list[str], own: int, domain: str, is_private: bool) -> Verdict:
+    """`own` is how many labels stand before the public suffix; `domain` is the last of them."""
     names = _names()
-    if parts.domain in names.reader_sites:
+    if domain in names.reader_sites:
         return _GENERIC
     listed = next((tail for tail in tails if tail in names.verdicts), None)
+    suffix = tails[own] if own < len(tails) else ""
     if listed is None:
-        return _GENERIC if parts.suffix else _UNKNOWN
-    verdict, top, suffix = names.verdicts[listed], tails[-1], parts.suffix
-    if listed != top or suffix == top or parts.is_private:
+        return _GENERIC if suffix else _UNKNOWN
+    verdict, top = names.verdicts[listed], tails[-1]
+    if listed != top or suffix == top or is_private:
         return verdict
     if verdict is _GENERIC and _region(top) != NONE:
         return Verdict(_region(top), COUNTRY_DOMAIN, NullReason.PRESENT)

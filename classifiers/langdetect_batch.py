@@ -31,16 +31,15 @@ class LangdetectTables(NamedTuple):
     """langdetect's model as arrays.
 
     `symbol`, `capital` and `script`, of shape `(0x20000,)`, are what langdetect makes of a code point. An n-gram is its
-    symbols, 16 bits each; `key` and `row` are an open-addressing hash table from n-gram to row of `weight`, float32 of
-    shape `(n-grams, columns)`: log(1 + p · 10000 / 0.5), the log-likelihood over that of an n-gram the language lacks;
-    columns beyond the labels are 0.
+    symbols, 16 bits each; `slot`, of shape `(slots, 2)`, is an open-addressing hash table from n-gram to row of
+    `weight`, side by side since both are always wanted. `weight` is float32 of shape `(n-grams, columns)`: log(1 + p ·
+    10000 / 0.5), the log-likelihood over that of an n-gram the language lacks; columns beyond the labels are 0.
     """
 
     symbol: npt.NDArray[np.uint16]
     capital: npt.NDArray[np.bool_]
     script: npt.NDArray[np.uint8]
-    key: npt.NDArray[np.uint64]
-    row: npt.NDArray[np.int32]
+    slot: npt.NDArray[np.int64]
     weight: npt.NDArray[np.float32]
 
 
@@ -60,7 +59,7 @@ def load_langdetect() -> LangdetectModel:
     languages = frequency.shape[1]
     weight = np.zeros((len(grams), -(-languages // _LANES) * _LANES), np.float32)
     weight[:, :languages] = np.log1p(frequency * (Detector.BASE_FREQ / Detector.ALPHA_DEFAULT))
-    key, row = _index(np.array([_packed(gram) for gram in grams], np.uint64))
+    slot = _index(np.array([_packed(gram) for gram in grams], np.int64))
 
     symbol = np.full(_TABLED, _UNKNOWN, np.uint16)
     script = np.full(_TABLED, _NOT_LATIN, np.uint8)
@@ -70,7 +69,7 @@ def load_langdetect() -> LangdetectModel:
         symbol[code_point] = min(ord(letter), _UNKNOWN)
         capital[code_point] = letter.isupper()
         script[code_point] = _script(chr(code_point))
-    return LangdetectModel(tuple(factory.langlist), LangdetectTables(symbol, capital, script, key, row, weight))
+    return LangdetectModel(tuple(factory.langlist), LangdetectTables(symbol, capital, script, slot, weight))
 
 
 def langdetect_scores(
@@ -96,22 +95,21 @@ def _script(letter: str) -> int:
 
 
 @numba.njit(nogil=True, cache=True)
-def _find(key: npt.NDArray[np.uint64], row: npt.NDArray[np.int32], gram: np.uint64) -> int:
+def _find(slot: npt.NDArray[np.int64], gram: np.int64) -> np.uint64:
     """The slot of an n-gram, or the empty slot where it would be."""
-    slot = (gram * np.uint64(_GOLDEN)) >> np.uint64(64 - _SLOT_BITS)
-    while row[slot] >= 0 and key[slot] != gram:
-        slot = (slot + np.uint64(1)) & np.uint64(len(key) - 1)
-    return int(slot)
+    at = (np.uint64(gram) * np.uint64(_GOLDEN)) >> np.uint64(64 - _SLOT_BITS)
+    while slot[at, 1] >= 0 and slot[at, 0] != gram:
+        at = (at + np.uint64(1)) & np.uint64(len(slot) - 1)
+    return at
 
 
 @numba.njit(nogil=True, cache=True)
-def _index(grams: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
-    key = np.zeros(1 << _SLOT_BITS, np.uint64)
-    row = np.full(1 << _SLOT_BITS, -1, np.int32)
+def _index(grams: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    slot = np.full((1 << _SLOT_BITS, 2), -1, np.int64)
     for i in range(len(grams)):
-        slot = _find(key, row, grams[i])
-        key[slot], row[slot] = grams[i], i
-    return key, row
+        at = _find(slot, grams[i])
+        slot[at, 0], slot[at, 1] = grams[i], i
+    return slot
 
 
 @numba.njit(nogil=True, cache=True)
@@ -125,9 +123,9 @@ def _mostly_not_latin(text: npt.NDArray[np.int32], script: npt.NDArray[np.uint8]
 
 
 @numba.njit(nogil=True, cache=True)
-def _append(gram: np.uint64, tables: LangdetectTables, found: npt.NDArray[np.int32], n: int) -> int:
+def _append(gram: np.int64, tables: LangdetectTables, found: npt.NDArray[np.int32], n: int) -> int:
     """Add the row of an n-gram to the n rows found, if langdetect knows it; returns how many there are now."""
-    row = tables.row[_find(tables.key, tables.row, gram)]
+    row = tables.slot[_find(tables.slot, gram), 1]
     if row < 0:
         return n
     found[n] = row
@@ -143,22 +141,37 @@ def _list_grams(text: npt.NDArray[np.int32], tables: LangdetectTables, found: np
     """
     n = 0
     skip_latin = _mostly_not_latin(text, tables.script)
-    before, last, last_capital = np.uint64(SPACE), np.uint64(SPACE), False
+    before, last, last_capital = np.int64(SPACE), np.int64(SPACE), False
     for code_point in text:
         at = min(code_point, _TABLED - 1)
         if skip_latin and tables.script[at] == _LATIN:
             continue
-        symbol, capital = np.uint64(tables.symbol[at]), tables.capital[at]
+        symbol, capital = np.int64(tables.symbol[at]), tables.capital[at]
         if not (capital and last_capital):
-            pair = last << np.uint64(16) | symbol
+            pair = last << 16 | symbol
             if symbol != SPACE:
                 n = _append(symbol, tables, found, n)
             if symbol != SPACE or last != SPACE:
                 n = _append(pair, tables, found, n)
             if last != SPACE:
-                n = _append(before << np.uint64(32) | pair, tables, found, n)
+                n = _append(before << 32 | pair, tables, found, n)
         before, last, last_capital = last, symbol, capital
     return n
+
+
+@numba.njit(nogil=True, cache=True)
+def _add_weights(found: npt.NDArray[np.int32], weight: npt.NDArray[np.float32], score: npt.NDArray[np.float32]) -> None:
+    """Add the weights of the n-grams found, in their order, four at a time: `score` is fetched less often."""
+    fours = len(found) & ~3
+    for i in range(0, fours, 4):
+        one, two, three, four = found[i], found[i + 1], found[i + 2], found[i + 3]
+        for column in range(len(score)):
+            score[column] = (
+                score[column] + weight[one, column] + weight[two, column] + weight[three, column] + weight[four, column]
+            )
+    for i in range(fours, len(found)):
+        for column in range(len(score)):
+            score[column] += weight[found[i], column]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -171,7 +184,5 @@ def _score_rows(
     found = np.empty(3 * MAX_CODE_POINTS, np.int32)
     for i in range(n):
         n_grams[i] = _list_grams(code_points[offsets[i] : offsets[i + 1]], tables, found)
-        for gram in found[: n_grams[i]]:
-            for column in range(columns):
-                scores[i, column] += tables.weight[gram, column]
+        _add_weights(found[: n_grams[i]], tables.weight, scores[i])
     return scores, n_grams

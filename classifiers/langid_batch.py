@@ -21,6 +21,9 @@ as 16-bit integers, in half the memory of float32, and memory is what the scorin
 _LANES = 32
 """A row of weights is filled up to a multiple of this: whole vectors, whole cache lines."""
 
+_ABREAST = 8
+"""So many texts are walked through at the same time."""
+
 _SCALE = np.log1p(np.arange(4 * MAX_CODE_POINTS + 1)).astype(np.float32) / np.float32(_GRID)
 """What the weights of a feature count for that occurs so often."""
 
@@ -28,14 +31,14 @@ _SCALE = np.log1p(np.arange(4 * MAX_CODE_POINTS + 1)).astype(np.float32) / np.fl
 class LangidTables(NamedTuple):
     """py3langid's model as arrays.
 
-    From a state, byte b leads to `move[line[state], b]`; arriving in a state passes `feature[state]`, -1 for none.
+    From a state, byte b leads to `move[arrive[state, 0], b]`; arriving in a state passes feature `arrive[state, 1]`, -1
+    for none.
     `weight`, int16 of shape `(features, columns)`, is in units of 1 / 512; `prior` is float32, `(columns,)`. Columns
     beyond the labels are 0.
     """
 
     move: npt.NDArray[np.uint32]
-    line: npt.NDArray[np.uint32]
-    feature: npt.NDArray[np.int32]
+    arrive: npt.NDArray[np.int32]
     weight: npt.NDArray[np.int16]
     prior: npt.NDArray[np.float32]
 
@@ -63,8 +66,7 @@ def load_langid() -> LangidModel:
         tuple(source.nb_classes),
         LangidTables(
             np.frombuffer(source.tk_nextmove, np.dtype(source.tk_nextmove.typecode)).astype(np.uint32).reshape(-1, 256),
-            np.asarray(source.tk_row, np.uint32),
-            np.asarray(source.tk_output, np.int32),
+            np.stack([np.asarray(column, np.int32) for column in (source.tk_row, source.tk_output)], axis=1),
             weight,
             prior,
         ),
@@ -72,16 +74,13 @@ def load_langid() -> LangidModel:
 
 
 def langid_scores(
-    texts: CleanTexts, model: LangidModel, order: npt.NDArray[np.int64] | None = None
+    texts: CleanTexts, model: LangidModel
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Log-posterior of n texts, `(n, columns)`, up to a constant per text; distinct features, `(n,)`; bytes, `(n,)`.
 
-    Without any feature the scores are the prior alone. `order`, a permutation of the texts, is that in which they are
-    gone through: no result depends on it, but texts of one language after another find the tables in the cache.
+    Without any feature the scores are the prior alone.
     """
-    if order is None:
-        order = np.arange(len(texts.offsets) - 1)
-    scores, n_features, n_bytes = _score_rows(texts.code_points, texts.offsets, order, model.tables, _SCALE)
+    scores, n_features, n_bytes = _score_rows(texts.code_points, texts.offsets, model.tables, _SCALE)
     return scores[:, : len(model.labels)], n_features, n_bytes
 
 
@@ -108,27 +107,57 @@ def _encode(code_point: int, out: npt.NDArray[np.uint8]) -> int:
 
 
 @numba.njit(nogil=True, cache=True)
-def _count_features(
-    text: npt.NDArray[np.int32],
-    tables: LangidTables,
-    counts: npt.NDArray[np.uint16],
-    found: npt.NDArray[np.int32],
-) -> tuple[int, int]:
-    """Count the features of a text in `counts` and list the distinct ones in `found`; returns how many, and bytes."""
-    distinct, n_bytes, state = 0, 0, np.uint32(0)
-    utf8 = np.empty(4, np.uint8)
-    for code_point in text:
-        size = _encode(code_point, utf8)
-        n_bytes += size
-        for i in range(size):
-            state = tables.move[tables.line[state], utf8[i]]
-            feature = tables.feature[state]
-            if feature >= 0:
-                if counts[feature] == 0:
-                    found[distinct] = feature
-                    distinct += 1
-                counts[feature] += 1
-    return distinct, n_bytes
+def _encode_rows(
+    code_points: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Texts as UTF-8, laid end to end, and where each starts, `(n + 1,)`."""
+    data = np.empty(4 * len(code_points), np.uint8)
+    starts = np.zeros(len(offsets), np.int64)
+    filled = 0
+    for i in range(len(offsets) - 1):
+        for code_point in code_points[offsets[i] : offsets[i + 1]]:
+            filled += _encode(code_point, data[filled : filled + 4])
+        starts[i + 1] = filled
+    return data, starts
+
+
+@numba.njit(nogil=True, cache=True)
+def _pass_features(
+    data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], tables: LangidTables
+) -> npt.NDArray[np.int32]:
+    """The feature that each byte of the texts passes, -1 for none.
+
+    Every step waits for memory to say where the next one is, so several texts are walked through at the same time.
+    """
+    passed = np.empty(starts[-1], np.int32)
+    state = np.zeros(_ABREAST, np.int64)
+    n = len(starts) - 1
+    for first in range(0, n, _ABREAST):
+        texts = min(_ABREAST, n - first)
+        state[:] = 0
+        longest = 0
+        for i in range(first, first + texts):
+            longest = max(longest, starts[i + 1] - starts[i])
+        for step in range(longest):
+            for lane in range(texts):
+                at = starts[first + lane] + step
+                if at < starts[first + lane + 1]:
+                    state[lane] = tables.move[tables.arrive[state[lane], 0], data[at]]
+                    passed[at] = tables.arrive[state[lane], 1]
+    return passed
+
+
+@numba.njit(nogil=True, cache=True)
+def _count_features(passed: npt.NDArray[np.int32], counts: npt.NDArray[np.uint16], found: npt.NDArray[np.int32]) -> int:
+    """Count the features that a text passes in `counts` and list the distinct ones in `found`; returns how many."""
+    distinct = 0
+    for feature in passed:
+        if feature >= 0:
+            if counts[feature] == 0:
+                found[distinct] = feature
+                distinct += 1
+            counts[feature] += 1
+    return distinct
 
 
 @numba.njit(nogil=True, cache=True)
@@ -156,24 +185,23 @@ def _add_weights(
 def _score_rows(
     code_points: npt.NDArray[np.int32],
     offsets: npt.NDArray[np.int64],
-    order: npt.NDArray[np.int64],
     tables: LangidTables,
     scale_of_count: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     n = len(offsets) - 1
     scores = np.empty((n, len(tables.prior)), np.float32)
     n_features = np.zeros(n, np.int32)
-    n_bytes = np.zeros(n, np.int32)
+    data, starts = _encode_rows(code_points, offsets)
+    passed = _pass_features(data, starts, tables)
     counts = np.zeros(len(tables.weight), np.uint16)
     found = np.empty(4 * MAX_CODE_POINTS, np.int32)
     scale = np.empty(4 * MAX_CODE_POINTS, np.float32)
-    for i in order:
-        text = code_points[offsets[i] : offsets[i + 1]]
-        distinct, n_bytes[i] = _count_features(text, tables, counts, found)
+    for i in range(n):
+        distinct = _count_features(passed[starts[i] : starts[i + 1]], counts, found)
         for at in range(distinct):
             scale[at] = scale_of_count[counts[found[at]]]
             counts[found[at]] = 0
         scores[i] = tables.prior
         _add_weights(found[:distinct], scale[:distinct], tables.weight, scores[i])
         n_features[i] = distinct
-    return scores, n_features, n_bytes
+    return scores, n_features, np.diff(starts).astype(np.int32)

@@ -37,6 +37,9 @@ _LANGDETECT_MIXED = Temperature(1.3, 0.54, unknown=-10.0)
 _LANGID_MIXED = Temperature(0.5, 0.41)  # length in bytes
 _LANGDETECT_SHARE = np.float32(0.3)
 
+_BLOCK = 8_192
+"""So many texts are judged at a time: their scores in all languages stay in the cache, in memory that is used again."""
+
 _SEPARATOR = pa.scalar(b" ", pa.large_binary())
 
 _ALIASES = {"arb": "ar", "cmn": "zh", "fil": "tl", "in": "id", "iw": "he", "mo": "ro", "nb": "no"}
@@ -71,8 +74,7 @@ class LanguageModel:
         to_log = functools.partial(log_probabilities, scores, self._langdetect_columns, n_grams)
         if self._langid is None:
             return softmax(to_log(_LANGDETECT_ALONE))[:, :NO_LANGUAGE], n_grams
-        alike = np.argsort(scores.argmax(axis=1), kind="stable")
-        langid, n_features, n_bytes = langid_scores(clean, self._langid, alike)
+        langid, n_features, n_bytes = langid_scores(clean, self._langid)
         mixed = _LANGDETECT_SHARE * to_log(_LANGDETECT_MIXED)
         mixed += (1 - _LANGDETECT_SHARE) * log_probabilities(langid, self._langid_columns, n_bytes, _LANGID_MIXED)
         return softmax(mixed)[:, :NO_LANGUAGE], n_grams + n_features
@@ -117,9 +119,8 @@ def _joined(title: pa.Array, caption: pa.Array) -> pa.Array:
 
 def _judge_texts(texts: pa.Array, model: LanguageModel) -> Signal:
     """What texts (binary, not null) say by themselves."""
-    probabilities, n_grams = model.distribution(texts)
-    top = probabilities.argmax(axis=1)
-    steps = np.searchsorted(LEVEL_EDGES, probabilities[np.arange(len(top)), top], side="right")
+    top, probability, n_grams = _likeliest(texts, model)
+    steps = np.searchsorted(LEVEL_EDGES, probability, side="right")
     too_short = n_grams < MIN_N_GRAMS
     speaks = (steps > 0) & ~too_short
     absent = pc.equal(texts, _SEPARATOR).to_numpy(zero_copy_only=False)
@@ -133,6 +134,20 @@ def _judge_texts(texts: pa.Array, model: LanguageModel) -> Signal:
         np.where(speaks, POSSIBLE + steps - 1, 0).astype(np.uint8),
         reason.astype(np.uint8),
     )
+
+
+def _likeliest(
+    texts: pa.Array, model: LanguageModel
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """The likeliest language of n texts, its probability, and the n-grams known; each of shape `(n,)`."""
+    top, probability = np.empty(len(texts), np.int16), np.empty(len(texts), np.float32)
+    n_grams = np.empty(len(texts), np.int32)
+    for start in range(0, len(texts), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        chances, n_grams[block] = model.distribution(texts[block])
+        top[block] = chances.argmax(axis=1)
+        probability[block] = chances[np.arange(len(chances)), top[block]]
+    return top, probability, n_grams
 
 
 def _declared_languages(declared: pa.Array) -> npt.NDArray[np.int16]:

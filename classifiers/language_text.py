@@ -26,8 +26,8 @@ MAX_CODE_POINTS = 1_000
 SPACE = 32
 HASH, SLASH, COLON, AT_SIGN, UNDERSCORE = (ord(sign) for sign in "#/:@_")
 
-# What a code point is, as bits of one byte.
-_BLANK, _UPPER, _LOWER, _WORD, _HANDLE, _MARK = 1, 2, 4, 8, 16, 32
+# What a code point is, as bits of one byte. Plain letters, a to z without w, need no look at what follows them.
+_BLANK, _UPPER, _LOWER, _WORD, _HANDLE, _MARK, _PLAIN = 1, 2, 4, 8, 16, 32, 64
 _NOTHING = np.frombuffer(b"\0", np.uint8)
 _TABLED = 0x20000  # above it are only Chinese characters (two planes) and what has no meaning in text
 
@@ -104,6 +104,8 @@ def _kind(letter: str) -> int:
         bits |= _WORD
     if letter.isascii() and (letter.isalnum() or letter in "-_."):
         bits |= _HANDLE
+    if "a" <= letter <= "z" and letter != "w":
+        bits |= _PLAIN
     return bits
 
 
@@ -203,8 +205,13 @@ def _quieten(out: CodePoints, filled: int, kind: npt.NDArray[np.uint8], lower: C
 def _clean_row(data: npt.NDArray[np.uint8], at: int, stop: int, out: CodePoints, tables: _CodePointTables) -> int:
     """Write one cleaned text to `out`, which has room for it, and return its length."""
     kind, blank = tables.kind, np.uint8(_BLANK)
-    filled, hashtag, previous = 0, False, blank
+    filled, hashtag, shouting, previous = 0, False, False, blank
     while at < stop and filled < MAX_CODE_POINTS:
+        if kind[data[at]] & _PLAIN and not hashtag:
+            filled = _put(out, filled, int(data[at]))
+            previous = kind[data[at]]
+            at += 1
+            continue
         code_point, after = _decode(data, at, stop)
         bits = kind[code_point]
         if bits & _MARK and filled > 0:
@@ -229,9 +236,11 @@ def _clean_row(data: npt.NDArray[np.uint8], at: int, stop: int, out: CodePoints,
             if bits & _UPPER and previous & _LOWER:
                 filled = _put(out, filled, SPACE)
         filled = _put(out, filled, SPACE if bits & _BLANK else code_point)
+        shouting |= bits & previous & _UPPER != 0
         at, previous = after, bits
     filled = min(filled, MAX_CODE_POINTS)
-    _quieten(out, filled, kind, tables.lower)
+    if shouting:
+        _quieten(out, filled, kind, tables.lower)
     return filled
 
 
