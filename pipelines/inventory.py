@@ -1,10 +1,12 @@
 """What there is to read: every Parquet file of the input, checked before any work, cut into units.
 
-A unit is a run of row groups of one file, some tens of thousands of rows: the piece of work that one call reads.
+A unit is a run of row groups of one file, some tens or hundreds of thousands of rows: the piece of work that one call
+reads.
 """
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,9 @@ from schemas.files import canonical_json, digest_bytes, split_glob, write_json
 from schemas.records import plan_reading
 
 UNIT_ROWS = 65_536
+MOST_UNIT_ROWS = 1_000_000
+MESSAGE_ROWS = 1_000
+"""So many rows a unit sends to each shard, if it can: a message costs some 50 microseconds, however short."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,9 @@ class Inventory:
 
     def units(self) -> Iterator[Unit]:
         """The units in the order of the files, at least one row group each."""
-        index = 0
+        index, at_once = 0, rows_at_once(self.rows)
         for file in self.files:
-            for first, last, first_row, rows in _runs(file.row_groups):
+            for first, last, first_row, rows in _runs(file.row_groups, at_once):
                 yield Unit(index, file.name, first, last, first_row, rows)
                 index += 1
 
@@ -86,6 +91,15 @@ class Inventory:
         content = json.loads(file.read_bytes())
         files = (InputFile(**{**found, "row_groups": tuple(found["row_groups"])}) for found in content["files"])
         return cls(Path(content["root"]), tuple(files))
+
+
+def rows_at_once(records: int) -> int:
+    """How many rows a unit, and a shard, of an input of so many records has: what a worker holds in memory at a time.
+
+    Every unit sends rows to every shard, so the more there is, the larger both have to be for messages not to become
+    too small: `MESSAGE_ROWS` go into each up to a thousand million records. From there on memory counts for more.
+    """
+    return min(max(math.isqrt(MESSAGE_ROWS * records), UNIT_ROWS), MOST_UNIT_ROWS)
 
 
 def take_inventory(path: Path, columns: Mapping[str, str]) -> Inventory:
@@ -173,10 +187,10 @@ def footer_digest(path: Path) -> str:
         return hashlib.sha256(file.read(length)).hexdigest()
 
 
-def _runs(row_groups: tuple[int, ...]) -> Iterator[tuple[int, int, int, int]]:
+def _runs(row_groups: tuple[int, ...], at_once: int) -> Iterator[tuple[int, int, int, int]]:
     first = first_row = rows = 0
     for index, size in enumerate(row_groups):
-        if rows and rows + size > UNIT_ROWS:
+        if rows and rows + size > at_once:
             yield first, index, first_row, rows
             first, first_row, rows = index, first_row + rows, 0
         rows += size

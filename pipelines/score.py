@@ -26,7 +26,7 @@ from classifiers.model import ResidenceModel, load_model
 from classifiers.residence import score_subjects
 from classifiers.tiers import assign_tiers
 from pipelines.findings import FINDINGS, IDS, apply_findings, column, compare_ids, list_ids
-from pipelines.inventory import Inventory, Unit, read_unit
+from pipelines.inventory import Inventory, Unit, read_unit, rows_at_once
 from pipelines.ledger import Ledger
 from pipelines.spill import Pointer, SpillWriter, read_spill, shard_of
 from schemas.evidence import EVIDENCE
@@ -37,7 +37,6 @@ from schemas.quarantine import QUARANTINE, Fault
 from schemas.scores import PLACEMENTS, SCORES
 
 BATCH_ROWS = 32_768
-SHARD_ROWS = 100_000
 
 Grouped = tuple[int, Mapping[str, Iterable[Any]]]
 
@@ -60,8 +59,11 @@ class ScoreWork:
 
     @property
     def shard_count(self) -> int:
-        """Into how many shards subjects are cut: grows with the input, so that the memory of a worker does not."""
-        return max(1, -(-self.records // SHARD_ROWS))
+        """Into how many shards subjects are cut: grows with the input, so that the memory of a worker does not.
+
+        A subject is never cut: one with more records than a shard has on average makes its shard larger.
+        """
+        return max(1, -(-self.records // rows_at_once(self.records)))
 
     @property
     def units(self) -> Ledger:
@@ -178,10 +180,10 @@ def list_units(start: object, work: ScoreWork) -> Iterator[Unit]:
 def extract_unit(unit: Unit, work: ScoreWork, sources: SignalSources) -> dict[str, Any]:
     """Read one unit and spill its evidence by subject and its ids by id; returns the pointers, and enters them."""
     shards = work.shard_count
-    name = f"{unit.index:07d}.arrow"
+    name, held = f"{unit.index:07d}.arrow", rows_at_once(work.records)
     with (
-        SpillWriter(work.folder / "spill" / "evidence" / name, EVIDENCE) as evidence_spill,
-        SpillWriter(work.folder / "spill" / "ids" / name, IDS) as ids_spill,
+        SpillWriter(work.folder / "spill" / "evidence" / name, EVIDENCE, held) as evidence_spill,
+        SpillWriter(work.folder / "spill" / "ids" / name, IDS, held) as ids_spill,
     ):
         for evidence in unit_evidence(unit, work, sources):
             subjects = hash_strings(evidence.column("subject_id").combine_chunks())

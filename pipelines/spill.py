@@ -16,9 +16,6 @@ import pyarrow as pa
 
 from schemas.files import replacing
 
-FLUSH_ROWS = 131_072
-"""A spill file gets one batch for each shard and so many rows; a batch costs some 50 microseconds, however small."""
-
 
 class Pointer(NamedTuple):
     """Where some record batches of one shard lie: a spill file and the positions of the batches in it."""
@@ -28,10 +25,13 @@ class Pointer(NamedTuple):
 
 
 class SpillWriter(AbstractContextManager["SpillWriter"]):
-    """Writes one spill file; `pointers()` says where each shard lies in it once it is closed."""
+    """Writes one spill file; `pointers()` says where each shard lies in it once it is closed.
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path, self._schema = path, schema
+    It holds up to `held_rows` rows, and one batch more, until it writes a batch for each shard.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, held_rows: int = 131_072) -> None:
+        self._path, self._schema, self._held_rows = path, schema, held_rows
         self._stack = ExitStack()
         self._batches: dict[int, list[int]] = {}
         self._count = 0
@@ -52,7 +52,7 @@ class SpillWriter(AbstractContextManager["SpillWriter"]):
     def write(self, table: pa.Table, shards: npt.NDArray[np.int64]) -> None:
         """Append the rows of `table`, each to its shard in `shards`, shape `(rows,)`."""
         self._held.append((table, shards))
-        if sum(len(held) for held, _ in self._held) >= FLUSH_ROWS:
+        if sum(len(held) for held, _ in self._held) >= self._held_rows:
             self._flush()
 
     def _flush(self) -> None:

@@ -29,7 +29,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "job"
     write_demo(folder, subjects=500, seed=7)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipelines.score, "SHARD_ROWS", 800)
+        patch.setattr(pipelines.score, "rows_at_once", lambda _: 800)
         stages.plan(open_session(folder))
     assert len(list((folder / "out" / "scores").iterdir())) > 2
     return folder
@@ -38,7 +38,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def job(scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it."""
-    monkeypatch.setattr(pipelines.score, "SHARD_ROWS", 800)
+    monkeypatch.setattr(pipelines.score, "rows_at_once", lambda _: 800)
     return Path(shutil.copytree(scored, tmp_path / "job"))
 
 
