@@ -100,3 +100,27 @@ def test_another_arrow_file_is_refused(tmp_path: Path) -> None:
         KeySet.open(tmp_path / "keys")
     with pytest.raises(InputError, match="set of keys"):
         KeySet.open(tmp_path / "absent")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(texts, max_size=12), max_size=8), st.lists(texts, max_size=40), st.booleans())
+def test_a_set_of_many_parts_is_the_same_set(
+    tmp_path_factory: pytest.TempPathFactory, batches: list, probes: list, collide: bool
+) -> None:
+    """Runs that are merged from disk, and parts that cut through equal hashes, change no answer."""
+    folder = tmp_path_factory.mktemp("keys")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys_module, "PART_ROWS", 3)
+        if collide:
+            patch.setattr(keys_module, "hash_strings", lambda ids: np.full(len(ids), 7, np.uint64))
+        keys = KeySet.write(folder / "keys", [pa.array(ids, pa.string()) for ids in batches])
+        everything = [each for ids in batches for each in ids]
+        again = KeySet.write(folder / "again", [pa.array(everything[::-1] * 2, pa.string())])
+        expected = set(everything) - {None}
+        assert len(keys) == len(expected)
+        assert keys.contains(pa.array(probes, pa.string())).tolist() == [probe in expected for probe in probes]
+        assert keys.lengths.tolist() == sorted({len(each.encode()) for each in expected})
+        assert sorted(keys.longer_than(1)) == sorted(each.encode() for each in expected if len(each.encode()) > 1)
+        assert (folder / "keys").read_bytes() == (folder / "again").read_bytes()
+        assert keys.digest == again.digest
+    assert sorted(file.name for file in folder.iterdir()) == ["again", "keys"]
