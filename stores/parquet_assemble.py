@@ -12,21 +12,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from stores.keys import KeySet
+from stores.parquet_chunks import GROUP_ROWS, cut_chunk_of, group_of, meta_of, offset_index
 from stores.parquet_copy import CHUNK_OFFSET_INDEX, Attachments, may_copy, moved
 from stores.parquet_encode import Decoder, Rows, batches, encode_rows
 from stores.parquet_metadata import clean_pairs
 from stores.parquet_pages import (
-    CHUNK_META,
     COLUMNS,
     META_CODEC,
-    META_COMPRESSED,
-    META_DATA_PAGE,
-    META_DICTIONARY_PAGE,
-    META_ENCODINGS,
-    META_INDEX_PAGE,
     META_UNCOMPRESSED,
-    META_VALUES,
-    RLE,
     ROW_GROUPS,
     UNCOMPRESSED,
     InMemory,
@@ -34,19 +27,19 @@ from stores.parquet_pages import (
     UnfamiliarError,
     chunk_range,
 )
-from stores.parquet_physical import MAGIC, Leaf
+from stores.parquet_physical import MAGIC
+from stores.parquet_schema import Leaf
+from stores.parquet_shape import Shape
 from stores.parquet_sink import Sink
-from stores.parquet_splice import Cut, Shape, cut_chunk
-from stores.thrift import I32, I64, LIST, STRUCT, Sequence, Struct, Value, decode, encode
+from stores.parquet_splice import Cut, cut_chunk
+from stores.thrift import I64, LIST, STRUCT, Sequence, Struct, encode
 
 Compression: TypeAlias = Literal["keep", "none"]
 """What becomes of the codec of a column that is cut: it stays, or the new pages are not compressed."""
 
-# FileMetaData, RowGroup, ColumnMetaData
+# FileMetaData, ColumnMetaData
 _ROWS, _KEY_VALUES = 3, 5
-_GROUP_BYTES, _GROUP_ROWS, _GROUP_OFFSET, _GROUP_COMPRESSED, _GROUP_ORDINAL = 2, 3, 5, 6, 7
-_META_TYPE, _META_PATH, _META_KEY_VALUES, _META_STATISTICS, _META_ENCODING_STATS = 1, 3, 8, 12, 13
-_META_BLOOM, _META_BLOOM_LENGTH, _META_SIZES, _META_GEOSPATIAL = 14, 15, 16, 17
+_META_TYPE, _META_PATH, _META_KEY_VALUES = 1, 3, 8
 
 
 class Way(enum.Enum):
@@ -106,19 +99,20 @@ class Assembly:
                         new += found
                         ways += [Way.CUT] * len(columns)
                         continue
-            waiting.append((root, sum(_meta(chunk).integer(META_UNCOMPRESSED) or 0 for chunk in mine)))
+            waiting.append((root, sum(meta_of(chunk).integer(META_UNCOMPRESSED) or 0 for chunk in mine)))
         encode_waiting()
         for chunk, source, leaf in zip(new, chunks, self._leaves, strict=True):
             self._name(chunk, source, leaf)
         self._attachments.write_filters()
-        self._groups.append(_group(old, new, int(stays.sum()), len(self._groups)))
+        self._sink.start_storing()
+        self._groups.append(group_of(old, new, int(stays.sum()), len(self._groups)))
         return ways
 
     def finish(self, key_values: Sequence | None) -> None:
         """Write the page indexes and the footer."""
         self._attachments.write_indexes()
         footer = Struct(dict(self._footer.fields))
-        footer.put(_ROWS, I64, sum(group.integer(_GROUP_ROWS) or 0 for group in self._groups))
+        footer.put(_ROWS, I64, sum(group.integer(GROUP_ROWS) or 0 for group in self._groups))
         footer.put(ROW_GROUPS, LIST, Sequence(STRUCT, [*self._groups]))
         footer.drop(_KEY_VALUES)
         if key_values is not None and key_values.items:
@@ -135,10 +129,10 @@ class Assembly:
 
     def _shape(self, column: int, chunk: Struct, rows: int) -> Shape | None:
         leaf = self._leaves[column]
-        return None if leaf.path == self._key else Shape.of(leaf, _meta(chunk), rows)
+        return None if leaf.path == self._key else Shape.of(leaf, meta_of(chunk), rows)
 
     def _copy(self, chunk: Struct) -> Struct:
-        start, stop = chunk_range(_meta(chunk))
+        start, stop = chunk_range(meta_of(chunk))
         shift = self._sink.at - start
         self._sink.copy(self._file.descriptor, start, stop - start)
         new = moved(chunk, shift)
@@ -149,7 +143,7 @@ class Assembly:
         content, footer = encode_rows(self._decoder, self._path, self._leaves, self._key, number, roots, stays)
         new = []
         for chunk in footer.structs(ROW_GROUPS)[0].structs(COLUMNS):
-            start, stop = chunk_range(_meta(chunk))
+            start, stop = chunk_range(meta_of(chunk))
             shift = self._sink.at - start
             self._sink.write(np.frombuffer(content, np.uint8)[start:stop])
             new.append(moved(chunk, shift))
@@ -162,23 +156,23 @@ class Assembly:
         new: list[tuple[Struct, Cut]] = []
         try:
             for chunk, shape in zip(chunks, shapes, strict=True):
-                meta, at = _meta(chunk), self._sink.at
+                meta, at = meta_of(chunk), self._sink.at
                 codec = UNCOMPRESSED if self._compression == "none" else meta.integer(META_CODEC) or 0
                 cut = cut_chunk(self._file, self._sink, meta, shape, stays, codec)
                 if not cut.aligned and chunk.integer(CHUNK_OFFSET_INDEX):
                     raise UnfamiliarError("an offset index over rows that cross pages")
-                new.append((_cut_chunk(meta, cut, shape, at, self._sink.at), cut))
+                new.append((cut_chunk_of(meta, cut, shape, at, self._sink.at), cut))
         except UnfamiliarError:
             self._sink.rewind(start)
             return None
         for chunk, (made, cut) in zip(chunks, new, strict=True):
             if chunk.integer(CHUNK_OFFSET_INDEX):
-                self._attachments.add_index(made, _offset_index(cut))
+                self._attachments.add_index(made, offset_index(cut))
         return [made for made, _ in new]
 
     def _name(self, chunk: Struct, source: Struct, leaf: Leaf) -> None:
         """Give a chunk the type, path and key/value metadata of the one it comes from."""
-        meta, old = _meta(chunk), _meta(source)
+        meta, old = meta_of(chunk), meta_of(source)
         meta.copy_field(_META_TYPE, old)
         meta.copy_field(_META_PATH, old)
         pairs = old.fields[_META_KEY_VALUES][1] if _META_KEY_VALUES in old else None
@@ -188,76 +182,3 @@ class Assembly:
             self.tainted += [f"key/value metadata {name} of column {leaf.path}" for name in dropped]
             if kept is not None and kept.items:
                 meta.put(_META_KEY_VALUES, LIST, kept)
-
-
-def _meta(chunk: Struct) -> Struct:
-    meta = chunk.struct(CHUNK_META)
-    if meta is None:
-        raise ValueError("a column chunk has no metadata: it is encrypted or damaged")
-    return meta
-
-
-def _cut_chunk(old: Struct, cut: Cut, shape: Shape, start: int, stop: int) -> Struct:
-    """The column chunk of pages that were cut, without the statistics and the filter of those who are gone."""
-    meta = decode(encode(old))
-    meta.drop(
-        META_INDEX_PAGE, META_DICTIONARY_PAGE, _META_STATISTICS, _META_BLOOM, _META_BLOOM_LENGTH, _META_GEOSPATIAL
-    )
-    used = {RLE, *(encoding for _, encoding in cut.pages)}
-    meta.put(META_ENCODINGS, LIST, Sequence(I32, [number for number in _items(meta, META_ENCODINGS) if number in used]))
-    meta.put(META_CODEC, I32, cut.codec)
-    meta.put(META_VALUES, I64, cut.values)
-    meta.put(META_UNCOMPRESSED, I64, cut.uncompressed)
-    meta.put(META_COMPRESSED, I64, stop - start)
-    meta.put(META_DATA_PAGE, I64, start)
-    if _META_ENCODING_STATS in meta:
-        counts = [_fields(kind, encoding, cut.pages.count((kind, encoding))) for kind, encoding in sorted({*cut.pages})]
-        meta.put(_META_ENCODING_STATS, LIST, Sequence(STRUCT, [*counts]))
-    if _META_SIZES in meta:
-        meta.put(_META_SIZES, STRUCT, _sizes(cut.values, shape))
-    chunk = Struct()
-    chunk.put(2, I64, 0)
-    chunk.put(CHUNK_META, STRUCT, meta)
-    return chunk
-
-
-def _items(struct: Struct, field: int) -> list[Value]:
-    value = struct.fields[field][1] if field in struct else None
-    return value.items if isinstance(value, Sequence) else []
-
-
-def _sizes(values: int, shape: Shape) -> Struct:
-    """How often each level occurs (SizeStatistics)."""
-    rows = values // shape.length
-    sizes = Struct()
-    if shape.repetition:
-        sizes.put(2, LIST, Sequence(I64, [rows, values - rows]))
-    if shape.definition:
-        sizes.put(3, LIST, Sequence(I64, [*[0] * shape.definition, values]))
-    return sizes
-
-
-def _fields(*numbers: int) -> Struct:
-    """A struct of 32-bit integers, from field 1 on."""
-    return Struct({field: (I32, number) for field, number in enumerate(numbers, start=1)})
-
-
-def _offset_index(cut: Cut) -> Struct:
-    places = [Struct({1: (I64, at), 2: (I32, size), 3: (I64, row)}) for at, size, row in cut.places]
-    return Struct({1: (LIST, Sequence(STRUCT, [*places]))})
-
-
-def _group(old: Struct, chunks: list[Struct], rows: int, ordinal: int) -> Struct:
-    """The row group of `chunks`; the columns it is sorted by stay, since the order does."""
-    metas = [_meta(chunk) for chunk in chunks]
-    group = Struct(dict(old.fields))
-    group.put(COLUMNS, LIST, Sequence(STRUCT, [*chunks]))
-    group.put(_GROUP_BYTES, I64, sum(meta.integer(META_UNCOMPRESSED) or 0 for meta in metas))
-    group.put(_GROUP_ROWS, I64, rows)
-    if _GROUP_OFFSET in group:
-        group.put(_GROUP_OFFSET, I64, min((chunk_range(meta)[0] for meta in metas), default=0))
-    if _GROUP_COMPRESSED in group:
-        group.put(_GROUP_COMPRESSED, I64, sum(meta.integer(META_COMPRESSED) or 0 for meta in metas))
-    if _GROUP_ORDINAL in group:
-        group.fields[_GROUP_ORDINAL] = (group.fields[_GROUP_ORDINAL][0], ordinal)
-    return group

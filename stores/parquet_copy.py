@@ -26,7 +26,7 @@ from stores.parquet_pages import (
     read_page,
     walk,
 )
-from stores.parquet_physical import Leaf
+from stores.parquet_schema import Leaf
 from stores.parquet_sink import Sink
 from stores.thrift import I32, I64, Struct, decode, decode_prefix, encode
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stores.parquet_layout import Layout
-from stores.parquet_physical import Leaf, bare_metadata
+from stores.parquet_physical import bare_metadata
+from stores.parquet_schema import Leaf
 from stores.thrift import Struct, decode
 
 Rows = npt.NDArray[np.bool_]

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stores.parquet_physical import Leaf
+from stores.parquet_schema import Leaf
 from stores.thrift import Struct, decode
 
 _DICTIONARY = frozenset({"PLAIN_DICTIONARY", "RLE_DICTIONARY"})

@@ -17,13 +17,13 @@ from stores.parquet_assemble import Way
 from stores.parquet_encode import Decoder, Rows, batches, select
 from stores.parquet_levels import Bounds, Bytes, is_regular, pieces_equal, unpack
 from stores.parquet_pages import OpenFile
-from stores.parquet_physical import Leaf
+from stores.parquet_schema import Leaf
 from stores.thrift import Struct, decode, decode_prefix
 
 # The numbers of parquet.thrift that this side needs, by itself.
 _FILE_SAME = (1, 2, 6, 7)  # version, schema, writer, column orders
 _CODECS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
-_HEADER_BYTES = 1 << 16
+_HEADER_BYTES = 1 << 14
 _BLOCK = 1 << 22
 
 

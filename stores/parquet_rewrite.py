@@ -23,8 +23,9 @@ from stores.parquet_layout import Layout
 from stores.parquet_locate import find_key, open_parquet, read_key
 from stores.parquet_metadata import clean_pairs
 from stores.parquet_pages import OpenFile, end_of_pages
-from stores.parquet_physical import FOOTER_TAIL, Leaf, bare_metadata, is_encrypted, key_value_pairs, leaves, read_footer
+from stores.parquet_physical import FOOTER_TAIL, bare_metadata, is_encrypted, key_value_pairs, read_footer
 from stores.parquet_proof import Kept, find_fault
+from stores.parquet_schema import Leaf, leaves
 from stores.parquet_sink import Sink
 from stores.thrift import Struct, decode
 

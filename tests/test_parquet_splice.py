@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stores import parquet_assemble, parquet_splice, thrift
+from stores import parquet_assemble, parquet_shape, parquet_splice, thrift
 from stores.audit.pages import payloads, read_layout
 from stores.contract import Receipt, Status
 from stores.file_store import RewriteError
@@ -179,7 +179,7 @@ def test_every_layout_leaves_just_the_rows_that_stay(
                 assert flat[row * size : (row + 1) * size] not in content
 
     with monkeypatch.context() as patch:
-        patch.setattr(parquet_splice, "WIDE", 1 << 30)
+        patch.setattr(parquet_shape, "WIDE", 1 << 30)
         ordinary = survivors(path, doomed)
     assert pq.read_table(ordinary).equals(rest)
     counts = [[pq.read_metadata(file).row_group(i).num_rows for i in range(pq.read_metadata(file).num_row_groups)]
@@ -486,8 +486,8 @@ def test_the_proof_finds_a_fault_of_the_splice(tmp_path: Path, monkeypatch: pyte
     elif fault == "levels":
         monkeypatch.setattr(parquet_splice, "list_levels", lambda head, rows, tail, width: b"\x02\x00" * rows * width)
     elif fault == "wrong rows":
-        real = parquet_splice.Runs.of
-        monkeypatch.setattr(parquet_splice.Runs, "of", lambda stays, length: real(np.roll(stays, 1), length))
+        real = parquet_shape.Runs.of
+        monkeypatch.setattr(parquet_shape.Runs, "of", lambda stays, length: real(np.roll(stays, 1), length))
     elif fault == "copy":
         copy = parquet_assemble.Sink.copy
         monkeypatch.setattr(parquet_assemble.Sink, "copy", lambda self, file, at, size: copy(self, file, at + 1, size))
