@@ -32,7 +32,7 @@ def estimate(session: Session, out: Path, labels: Path | None) -> dict[str, Any]
         raise InputError(f"{str(out)!r} is a folder; name the file to write, for example {str(out / 'model.json')!r}")
     known = len(known_homes(labels)) if labels else 0
     job = session.job
-    inventory = take_inventory(job.path(job.records.path), job.records.columns)
+    inventory = take_inventory(job.source, job.records.columns)
     digests = {**session.digests, "input_digest": inventory.digest, "labels": digest_file(labels) if labels else None}
     folder = job.out / "work" / f"estimate-{name_run(digests)}"
     for other in folder.parent.glob("estimate-*"):

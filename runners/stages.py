@@ -56,8 +56,7 @@ class Session:
     @cached_property
     def inventory(self) -> Inventory:
         """The job's input, checked; files that a purge of this job rewrote count as they were first read."""
-        records = self.job.records
-        found = take_inventory(self.job.path(records.path), records.columns)
+        found = take_inventory(self.job.source, self.job.records.columns)
         saved = self.state.out / "work" / str(self.state.run_id) / "inventory.json"
         if not saved.is_file():
             return found

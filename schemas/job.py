@@ -10,6 +10,7 @@ from schemas.errors import InputError
 from schemas.files import canonical_json, digest_bytes
 from schemas.jurisdictions import find_jurisdiction
 from schemas.records import RECORD
+from schemas.s3 import SCHEME, Place
 from schemas.suggest import nearest
 
 
@@ -25,10 +26,14 @@ class JobSection(_Section):
 
 
 class RecordsSection(_Section):
-    """`[records]`: a folder, a file or a glob of Parquet, and the columns whose names differ (ours = theirs)."""
+    """`[records]`: a folder, a file or a glob of Parquet, and the columns whose names differ (ours = theirs).
+
+    `path` may be on object storage, `s3://bucket/folder/`; `options` say where its server is.
+    """
 
     path: str
     columns: dict[str, str] = {}
+    options: dict[str, str] = {}
 
 
 class SignalsSection(_Section):
@@ -105,6 +110,12 @@ class Job(_Section):
         """A path of the job file, absolute."""
         return (self.root / written).absolute()
 
+    @property
+    def source(self) -> Path | Place:
+        """Where the records are: absolute on a file system, or on object storage."""
+        records = self.records
+        return Place.of(records.path, records.options) if "://" in records.path else self.path(records.path)
+
     def locate(self, store: StoreSection) -> StoreSection:
         """A store with all its paths absolute; what is on a server stays as it is written."""
         written = {"path": store.path, "data": store.data, "ids": store.ids}
@@ -165,9 +176,7 @@ def load_job(path: Path) -> Job:
 
 
 def _check_names(file: str, job: Job) -> None:
-    paths = [job.job.out, job.records.path, job.signals.geoip, job.model.path, *(store.path for store in job.store)]
-    for remote in (path for path in paths if path and "://" in path):
-        raise InputError(f"{file}: {remote!r} is not on a file system; this version of lethe reads and writes files")
+    _check_paths(file, job)
     for name in job.job.jurisdictions:
         find_jurisdiction(name)
     for ours in job.records.columns:
@@ -176,6 +185,35 @@ def _check_names(file: str, job: Job) -> None:
                 f"{file}: [records.columns] {ours} is not a column of the image record{nearest(ours, RECORD.names)}; "
                 f"the left side is one of {', '.join(RECORD.names)}"
             )
+
+
+def _check_paths(file: str, job: Job) -> None:
+    """Records and stores may be elsewhere; what lethe writes, maps into memory or is judged by may not."""
+    local = {
+        "[job] out": job.job.out,
+        "[signals] geoip": job.signals.geoip,
+        "[signals] anonymous_ip": job.signals.anonymous_ip,
+        "[model] path": job.model.path,
+        "[truth] path": job.truth.path if job.truth else None,
+    }
+    for key, path in local.items():
+        if path and "://" in path:
+            raise InputError(
+                f"{file}: {key} = {path!r} must be a path on this machine, or on a mount that all workers share; only "
+                f"[records] and [[store]] may have {SCHEME} paths"
+            )
+    remote = [("[records]", job.records.path, job.records.options)]
+    remote += [("[[store]]", store.path, store.options) for store in job.store if store.kind == "parquet"]
+    for section, path, options in remote:
+        if path.startswith(SCHEME):
+            Place.of(path, options)
+        elif "://" in path:
+            raise InputError(
+                f"{file}: {section} path = {path!r}: of object storage lethe speaks the S3 API alone; mount the bucket "
+                f"and give a path, or copy it to a server with that API and write {SCHEME}bucket/folder/"
+            )
+        elif options:
+            raise InputError(f"{file}: {section} options are for {SCHEME} paths, and {path!r} is none; leave them out")
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {

@@ -44,6 +44,9 @@ class S3Error(OSError):
         super().__init__(0, f"{reason} ({code})")
         self.code = code
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 @dataclass(frozen=True)
 class Place:
