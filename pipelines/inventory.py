@@ -165,9 +165,14 @@ def list_parquet(path: Path) -> tuple[Path, list[Path]]:
     if not root.is_dir():
         raise InputError(f"{str(path)!r} does not exist; it must be a Parquet file, a folder of them, or a glob")
     found = [file for file in (root.glob(pattern) if pattern else root.rglob("*.parquet")) if file.is_file()]
-    return root, sorted(
-        file for file in found if not any(part.startswith(".") for part in file.relative_to(root).parts)
-    )
+    visible = [file for file in found if not any(part.startswith(".") for part in file.relative_to(root).parts)]
+    if not visible:
+        raise _nothing_there(path)
+    return root, sorted(visible)
+
+
+def _nothing_there(source: Root) -> InputError:
+    return InputError(f"there is no Parquet file under {str(source)!r}; lethe reads files whose names end in .parquet")
 
 
 def as_first_read(now: Inventory, first: Inventory, rewritten: Iterable[tuple[str, int, int]]) -> Inventory:
