@@ -42,8 +42,9 @@ def cut_chunk_of(old: Struct, cut: Cut, shape: Shape, start: int, stop: int) -> 
     meta.drop(
         META_INDEX_PAGE, META_DICTIONARY_PAGE, _META_STATISTICS, _META_BLOOM, _META_BLOOM_LENGTH, _META_GEOSPATIAL
     )
-    used = {RLE, *(encoding for _, encoding in cut.pages)}
-    meta.put(META_ENCODINGS, LIST, Sequence(I32, [number for number in _items(meta, META_ENCODINGS) if number in used]))
+    used = [encoding for _, encoding in cut.pages]
+    before = [number for number in _items(meta, META_ENCODINGS) if number in (RLE, *used)]
+    meta.put(META_ENCODINGS, LIST, Sequence(I32, [*dict.fromkeys([*before, *used])]))
     meta.put(META_CODEC, I32, cut.codec)
     meta.put(META_VALUES, I64, cut.values)
     meta.put(META_UNCOMPRESSED, I64, cut.uncompressed)

@@ -20,6 +20,7 @@ from stores.contract import Receipt, Status
 from stores.file_store import RewriteError
 from stores.keys import KeySet
 from stores.parquet import ParquetStore
+from stores.parquet_levels import is_regular, list_levels, unpack, varint
 from stores.parquet_locate import locate
 from stores.parquet_rewrite import write_survivors
 
@@ -277,6 +278,48 @@ def test_uncompressed_on_request(tmp_path: Path) -> None:
     assert pq.read_table(again).equals(
         table.filter(pa.array([not (i % 3 == 0 and i < 45) and i % 7 != 1 for i in range(90)]))
     )
+
+
+# --- runs of levels and indices ------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    bits=st.integers(1, 20),
+    runs=st.lists(st.tuples(st.booleans(), st.integers(1, 5), st.integers(0, 2**20 - 1)), min_size=1, max_size=8),
+    spare=st.integers(0, 7),
+    seed=st.integers(0, 2**16),
+)
+def test_runs_are_read_as_they_were_written(bits: int, runs: list, spare: int, seed: int) -> None:
+    """Against the definition: a run is packed groups of eight, or one value and how often."""
+    random, data, values = np.random.default_rng(seed), b"", []
+    for packed, size, value in runs:
+        if packed:
+            group = [int(one) for one in random.integers(0, 1 << bits, size * 8)]
+            number = sum(one << (i * bits) for i, one in enumerate(group))
+            data += varint(size << 1 | 1) + number.to_bytes(size * bits, "little")
+            values += group
+        else:
+            data += varint(size << 1) + (value % (1 << bits)).to_bytes((bits + 7) // 8, "little")
+            values += [value % (1 << bits)] * size
+    count = max(len(values) - spare, 1)
+    content, out = np.frombuffer(data, np.uint8), np.empty(count, np.int32)
+    assert unpack(content, bits, out)
+    assert out.tolist() == values[:count]
+    assert not unpack(content, bits, np.empty(len(values) + 1, np.int32))
+    assert not unpack(content[: len(content) // 2], bits, np.empty(len(values), np.int32))
+    for phase, period, first, rest in ((0, 1, values[0], values[0]), (2, 3, values[0], values[-1]), (1, 2, 0, 1)):
+        expected = [first if (phase + i) % period == 0 else rest for i in range(count)]
+        assert is_regular(content, bits, count, phase, period, first, rest) == (values[:count] == expected)
+
+
+@pytest.mark.parametrize(("head", "rows", "tail", "width"), [(0, 3, 0, 48), (5, 2, 7, 9), (0, 4, 0, 1), (3, 0, 0, 8)])
+def test_levels_of_lists_are_those_of_whole_rows(head: int, rows: int, tail: int, width: int) -> None:
+    levels = np.frombuffer(list_levels(head, rows, tail, width), np.uint8)
+    count = head + rows * width + tail
+    assert is_regular(levels, 1, count, -head % width, width, 0, 1)
+    assert not is_regular(levels, 1, count, -head % width + 1, width, 0, 1) or width == 1
+    assert not is_regular(levels, 1, count + 1, -head % width, width, 0, 1)
 
 
 # --- row groups without a hit --------------------------------------------------------------------------------------
