@@ -1,6 +1,7 @@
 """DeepFace's SQLite database keeps the contract of all stores."""
 
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class SqliteCase(Case):
         from deepface.modules.database.sqlite import SqliteClient
 
         with closing(SqliteClient(str(self.file))) as client:
-            client.insert_embeddings(people([name], seed=8))
+            client.insert_embeddings(people([name], seed=zlib.crc32(name.encode())))
 
     def delete_plainly(self, names: list[str]) -> None:
         with closing(sqlite3.connect(self.file)) as db:
