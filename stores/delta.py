@@ -187,7 +187,7 @@ def _live(table: DeltaTable, root: Path) -> list[_Live]:
     live = []
     for add in pa.table(table.get_add_actions(flatten=False)).to_pylist():
         path = add["path"]
-        file = local_path(path) if "://" in path else root / unquote(path)
+        file = local_path(unquote(path)) if "://" in path else root / unquote(path)
         if not file.is_relative_to(root):
             raise StoreError("a data file of the table lies outside of its folder (a shallow clone?); copy it in first")
         bounded = tuple(name for name, value in (add.get("min") or {}).items() if value is not None)

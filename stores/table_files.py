@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pyarrow.parquet as pq
 
@@ -32,15 +31,15 @@ class Rewritten:
 
 
 def local_path(place: str) -> Path:
-    """A path or `file://` address as a real path. Raises InputError for object storage."""
-    if "://" not in place and not place.startswith("file:"):
+    """A path or `file://` address as a real path; nothing in it is unquoted. Raises InputError for object storage."""
+    scheme, found, rest = place.partition(":")
+    if not found or "/" in scheme:
         return Path(place).resolve()
-    parts = urlsplit(place)
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+    if scheme != "file":
         raise InputError(
-            f"{parts.scheme}:// is object storage; tables are purged on a file system only, as a path or file:///..."
+            f"{scheme}:// is no place on a file system; tables are purged there only: give a path or file:///..."
         )
-    return Path(unquote(parts.path)).resolve()
+    return Path("/" + rest.removeprefix("//localhost/").lstrip("/")).resolve()
 
 
 def count_rows(file: Path) -> int:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from stores.audit import sqlite
 from stores.audit.faiss_file import looks_like_faiss
+from stores.audit.lance_file import looks_like_lance
 from stores.audit.pages import looks_like_parquet
 from stores.audit.siphash import Bytes
 
@@ -41,12 +42,17 @@ class Format(enum.StrEnum):
     TEXT = "text"
     NUMPY = "numpy"
     """Values lie in the file as they are in memory."""
+    AVRO = "avro"
     CHECKSUMS = "checksums"
     """Hadoop's .crc sidecar: one CRC-32 per 512 bytes of another file."""
     SQLITE = "sqlite"
     SQLITE_LOG = "sqlite log"
     SQLITE_LOG_INDEX = "sqlite log index"
     FAISS = "faiss"
+    LANCE = "lance"
+    PAGES = "pages"
+    """Pages of a database server: values lie in them as they are in memory."""
+    POSTGRES_LOG = "postgres log"
     UNKNOWN = "unknown"
     """Its bytes can be scanned, but what they encode cannot be read."""
 
@@ -76,6 +82,8 @@ def recognise(data: Bytes) -> Format:
         return Format.ZIP
     if head.startswith(b"\x93NUMPY"):
         return Format.NUMPY
+    if head.startswith(b"Obj\x01"):
+        return Format.AVRO
     if head.startswith(b"crc\x00"):
         return Format.CHECKSUMS
     if bytes(data[:16]) == sqlite.MAGIC:
@@ -86,6 +94,8 @@ def recognise(data: Bytes) -> Format:
         return Format.SQLITE_LOG_INDEX
     if looks_like_faiss(data):
         return Format.FAISS
+    if looks_like_lance(data):
+        return Format.LANCE
     return Format.TEXT if _is_text(data) else Format.UNKNOWN
 
 

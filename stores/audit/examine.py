@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stores.audit import faiss_file, parquet, sqlite
+from stores.audit import avro, faiss_file, lance_file, parquet, postgres, sqlite
 from stores.audit.arrays import Runs, binary_runs, byte_width, fixed_bytes, is_binary, leaves
 from stores.audit.containers import Format, numbers_in_text, recognise, unpack
 from stores.audit.jsontext import json_values
@@ -71,9 +71,10 @@ class Examination:
         parts = pa.array([part for part in os.fsencode(path).split(b"/")], pa.large_binary())
         self.add_equal(binary_runs(parts), Place("file name"))
 
-    def examine(self, data: Bytes, depth: int = 0) -> Format:
-        """Search `data`, the whole content of a file or of something packed in one."""
-        kind = recognise(data)
+    def examine(self, data: Bytes, depth: int = 0, known: Format | None = None) -> Format:
+        """Search `data`, the whole content of a file or of something packed in one; its format, unless `known`, tells.
+        """
+        kind = known or recognise(data)
         if kind is Format.PARQUET:
             parquet.examine(data, self, own_rows=depth == 0)
             return kind
@@ -82,14 +83,21 @@ class Examination:
             self._examine_arrow(data)
         elif kind is Format.TEXT:
             self._examine_text(data)
+        elif kind is Format.AVRO:
+            avro.examine(data, self)
         elif kind is Format.SQLITE:
             self.problems += sqlite.doubts(data)
             for piece in sqlite.cuts(data):
+                self.add(scan(piece, self.tables, packed=True), Place("values across pages"))
+        elif kind is Format.POSTGRES_LOG:
+            for piece in postgres.log_cuts(data):
                 self.add(scan(piece, self.tables, packed=True), Place("values across pages"))
         elif kind is Format.SQLITE_LOG:
             self.problems.append("a log with pages as they were: an SQLite checkpoint, or rollback, empties it")
         elif kind is Format.FAISS:
             faiss_file.examine(data, self)
+        elif kind is Format.LANCE:
+            lance_file.examine(data, self)
         elif kind is Format.UNKNOWN:
             self.problems.append("its format is not known: its bytes were scanned, what they encode cannot be read")
         elif depth == _DEEPEST:

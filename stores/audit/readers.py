@@ -13,7 +13,15 @@ def open_reader(store: StoreSection) -> Reader:
             from stores.audit.delta_reader import DeltaReader
 
             return DeltaReader(store.path, store.key)
+        case "iceberg":
+            from stores.audit.iceberg_reader import IcebergReader
+
+            return IcebergReader(store.path, store.key, store.table, store.options)
         case "deepface":
+            if "://" in store.path:
+                from stores.audit.deepface_postgres_reader import DeepFacePostgresReader
+
+                return DeepFacePostgresReader(store.path, store.key, store.table, store.data)
             from stores.audit.deepface_sqlite_reader import DeepFaceSqliteReader
 
             return DeepFaceSqliteReader(store.path, store.key)
@@ -25,5 +33,9 @@ def open_reader(store: StoreSection) -> Reader:
             from stores.audit.s3_reader import S3Reader
 
             return S3Reader(store.path, store.key, store.options)
+        case "lance":
+            from stores.audit.lance_reader import LanceReader
+
+            return LanceReader(store)
         case _:
             return ParquetReader(store.path, store.key)
