@@ -8,7 +8,7 @@ DEMO ?= demo
 SUBJECTS ?= 2000
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: setup run test test-all lint typecheck bench evaluation model-card clean
+.PHONY: setup run test test-all lint typecheck bench evaluation model-card flink-demo clean
 
 setup: $(READY)
 
@@ -39,6 +39,10 @@ typecheck: setup
 bench: setup
 	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/purge.py
+
+# The demo on this machine, on Flink's embedded cluster and on a real one of three processes; outputs must be the same bytes.
+flink-demo: setup
+	$(BIN)/python examples/flink/compare.py --work build/flink-demo
 
 model-card: setup
 	$(BIN)/python benchmarks/model_card.py
