@@ -33,6 +33,9 @@ _REFUSED = {
 }
 
 
+_OUR_FOLDERS = "(?:schemas|classifiers|stores|pipelines|runners)"
+
+
 def run_pipeline(build: Callable[[beam.Pipeline], object], beam_options: Sequence[str], quiet: bool = True) -> None:
     """Build a pipeline, run it to its end, and fail if it fails.
 
@@ -86,7 +89,7 @@ def translate_failure(report: str) -> LetheError:
         name, message = ours[-1]
         kind = getattr(errors, name, LetheError)
         return kind(message) if issubclass(kind, LetheError) else LetheError(message)
-    places = re.findall(r'File "[^"]*?/((?:schemas|classifiers|stores|pipelines|runners)/[^"]+)", line (\d+)', report)
+    places = re.findall(rf'File "[^"]*?(?<!apache_beam)/({_OUR_FOLDERS}/[^"]+)", line (\d+)', report)
     kinds = re.findall(r"^(?:[\w.$]*\.)?(\w+(?:Error|Exception|Interrupt))\b", report, re.MULTILINE)
     where = f" at {places[-1][0]}:{places[-1][1]}" if places else ""
     return LetheError(
