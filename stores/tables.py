@@ -63,13 +63,20 @@ class TableStore(abc.ABC):
         """
 
     @abc.abstractmethod
-    def clean(self, unit: str) -> None:
-        """Destroy old versions, free pages, logs and orphans: whatever may still hold rows that no reader returns."""
+    def clean(self, unit: str) -> tuple[str, ...] | None:
+        """Destroy old versions, free pages, logs and orphans: whatever may still hold rows that no reader returns.
+
+        Returns what the unit does not have any more, if that is something: the receipt says so.
+        """
 
     def pending(self, unit: str) -> bool:
         """Whether a unit without any row to remove needs cleaning all the same, e.g. one deleted from by others."""
         del unit
         return False
+
+    def beyond_reach(self) -> str | None:
+        """What a cleaned store may have copies in that nobody can clean from here, e.g. an archive or a replica."""
+        return None
 
     def describe(self) -> Description:
         """How many tables, how many bytes."""
@@ -125,10 +132,13 @@ class TableStore(abc.ABC):
         unit = receipt.path
         removed = receipt.status is Status.REMOVED and receipt.compacted_at is None
         try:
-            if not removed and not (receipt.status is Status.UNCHANGED and self.pending(unit)):
+            untouched = receipt.status is Status.UNCHANGED and receipt.compacted_at is None
+            if not removed and not (untouched and self.pending(unit)):
                 return receipt
-            self.clean(unit)
-            done = replace(receipt, after=self.identify(unit), compacted_at=now(), detail=None)
+            dropped = (*receipt.dropped, *(self.clean(unit) or ()))
+            done = replace(
+                receipt, after=self.identify(unit), compacted_at=now(), dropped=dropped, detail=self.beyond_reach()
+            )
         except (StoreError, ConflictError) as error:
             done = replace(receipt, detail=f"removed, but not yet cleaned away: {error}")
         records.supersede(receipt, done)

@@ -1,0 +1,63 @@
+"""Files of a Lance table as the verifier reads them, each by itself and whatever refers to it.
+
+Strings in a data or index file may be compressed (FSST, dictionaries, bit packing), so all columns of every such file
+are decoded, those of old versions and orphans too. Manifests and transactions are Protocol Buffers, whose texts a scan
+of their bytes finds. Sources: lance-format/lance, protos/{table,transaction,file2}.proto, rust/lance-io/src/traits.rs.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from lance.file import LanceFileReader
+
+from stores.audit.siphash import Bytes
+
+if TYPE_CHECKING:
+    from stores.audit.examine import Examination
+
+READ_ERRORS = (OSError, ValueError, RuntimeError, pa.ArrowException)
+_MAGIC = b"LANC"
+_UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_TRANSACTION = re.compile(rb"(?:\x08[\x80-\xff]*[\x00-\x7f])?\x12\x24" + _UUID)
+"""Its first fields: the version that was read, unless that is 0, and a UUID as text."""
+
+
+def looks_like_lance(data: Bytes) -> bool:
+    """Whether these bytes are a file of a Lance table: data, index, manifest or transaction."""
+    return bytes(data[-4:]) == _MAGIC or _TRANSACTION.match(bytes(data[:64])) is not None
+
+
+def examine(data: Bytes, examination: "Examination") -> None:
+    """Search all decoded columns of a data or index file; its bytes were scanned already."""
+    if bytes(data[-4:]) != _MAGIC or _is_manifest(data):
+        return
+    try:
+        with _as_path(data) as path:
+            for batch in LanceFileReader(path).read_all().to_batches():
+                examination.scan_columns(batch)
+    except READ_ERRORS as error:
+        examination.problems.append(f"it is a Lance file and cannot be decoded ({type(error).__name__})")
+
+
+def _is_manifest(data: Bytes) -> bool:
+    """Whether the message before the footer opens with a schema, as only that of a manifest does."""
+    place = int.from_bytes(bytes(data[-16:-8]), "little")
+    return place + 4 < len(data) and bytes(data[-8:-4]) == b"\x00\x00\x02\x00" and data[place + 4] == 0x0A
+
+
+@contextmanager
+def _as_path(data: Bytes) -> Iterator[str]:
+    """A path under which the bytes can be read, and nothing on a disk: they may be of people who must be gone."""
+    if not hasattr(os, "memfd_create"):
+        raise OSError("files in memory need Linux")
+    descriptor = os.memfd_create("lance")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(data.data)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
