@@ -188,6 +188,30 @@ def test_what_the_job_file_says_wrongly(bench: Bench, changes: dict[str, Any], s
         store.locate(store.units()[0], bench.work.open_keys())
 
 
+def test_ids_that_are_numbers(tmp_path: Path) -> None:
+    case = LanceCase(tmp_path / "store", None)
+    numbers = pa.array(range(10**6, 10**6 + ROWS), pa.int64())
+    table = lance.dataset(case.folder).to_table()
+    lance.write_dataset(table.set_column(0, "face_id", numbers), case.folder, mode="overwrite")
+    case.gone = [str(number) for number in numbers.to_pylist()[::17]]
+    bench = Bench(case, tmp_path)
+    keep(bench)
+    assert bench.readable("id") >= len(case.gone)
+    bench.purge()
+    assert bench.verify().passed
+
+
+def test_an_id_inside_that_of_somebody_who_stays(tmp_path: Path) -> None:
+    case = LanceCase(tmp_path / "store", "IVF_FLAT")
+    lance.write_dataset(
+        make_rows(["face-0017/left"], np.full((1, DIMENSIONS), 0.25, np.float32)), case.folder, mode="append"
+    )
+    bench = Bench(case, tmp_path)
+    bench.purge()
+    verdict = bench.verify()
+    assert "face-0017" in case.gone and verdict.passed, verdict.reasons
+
+
 CHILD = """
 import sys
 from pathlib import Path

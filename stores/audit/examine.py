@@ -72,11 +72,13 @@ class Examination:
         self.add_equal(binary_runs(parts), Place("file name"))
 
     def examine(self, data: Bytes, depth: int = 0, known: Format | None = None) -> Format:
-        """Search `data`, the whole content of a file or of something packed in one; its format, unless `known`, tells.
-        """
+        """Search `data`, a whole file or something packed in one, as what is `known` of its format or its bytes tell."""
         kind = known or recognise(data)
         if kind is Format.PARQUET:
             parquet.examine(data, self, own_rows=depth == 0)
+            return kind
+        if kind is Format.LANCE:
+            lance_file.examine(data, self)
             return kind
         self.add(scan(data, self.tables, packed=self.packed), _RAW)
         if kind is Format.ARROW:
@@ -96,8 +98,6 @@ class Examination:
             self.problems.append("a log with pages as they were: an SQLite checkpoint, or rollback, empties it")
         elif kind is Format.FAISS:
             faiss_file.examine(data, self)
-        elif kind is Format.LANCE:
-            lance_file.examine(data, self)
         elif kind is Format.UNKNOWN:
             self.problems.append("its format is not known: its bytes were scanned, what they encode cannot be read")
         elif depth == _DEEPEST:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from lance.file import LanceFileReader
 
+from stores.audit.arrays import binary_runs, is_binary, simplify
+from stores.audit.pages import Place
+from stores.audit.scan import scan
 from stores.audit.siphash import Bytes
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 READ_ERRORS = (OSError, ValueError, RuntimeError, pa.ArrowException)
 _MAGIC = b"LANC"
+_INDEXED = "values"
+"""The column of an index file that holds the values of the indexed column."""
 _UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TRANSACTION = re.compile(rb"(?:\x08[\x80-\xff]*[\x00-\x7f])?\x12\x24" + _UUID)
 """Its first fields: the version that was read, unless that is 0, and a UUID as text."""
@@ -32,15 +37,28 @@ def looks_like_lance(data: Bytes) -> bool:
 
 
 def examine(data: Bytes, examination: "Examination") -> None:
-    """Search all decoded columns of a data or index file; its bytes were scanned already."""
-    if bytes(data[-4:]) != _MAGIC or _is_manifest(data):
-        return
-    try:
-        with _as_path(data) as path:
-            for batch in LanceFileReader(path).read_all().to_batches():
-                examination.scan_columns(batch)
-    except READ_ERRORS as error:
-        examination.problems.append(f"it is a Lance file and cannot be decoded ({type(error).__name__})")
+    """Search all decoded columns of a data or index file, and the bytes of any."""
+    if bytes(data[-4:]) == _MAGIC and not _is_manifest(data):
+        try:
+            with _as_path(data) as path:
+                for batch in LanceFileReader(path).read_all().to_batches():
+                    _examine_columns(batch, examination)
+        except READ_ERRORS as error:
+            examination.problems.append(f"it is a Lance file and cannot be decoded ({type(error).__name__})")
+    examination.add(scan(data, examination.tables, packed=examination.packed), Place("raw bytes"))
+
+
+def _examine_columns(batch: pa.RecordBatch, examination: "Examination") -> None:
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        place = Place("values", column=field.name)
+        is_key = field.name == examination.key_column
+        if is_key and pa.types.is_integer(field.type):
+            examination.add_equal(binary_runs(column.cast(pa.string()).cast(pa.large_binary())), place)
+        elif is_binary(field.type) and (is_key or field.name == _INDEXED):
+            keys = binary_runs(simplify(column))
+            examination.note_ambiguous(keys, examination.add_equal(keys, place))
+        else:
+            examination.scan_column(column, place)
 
 
 def _is_manifest(data: Bytes) -> bool:
