@@ -9,6 +9,8 @@ from pathlib import Path
 from schemas.errors import InputError
 
 _WILDCARDS = frozenset("*?[")
+_KINDS = frozenset({"Delta", "Iceberg", "Lance"})
+"""Table formats that are a kind of store by themselves."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ def _refuse_tables(folders: set[Path]) -> None:
         if table is None and folder in folders and any(folder.glob("*.lance")):
             table = "Lance"
         if table is not None:
+            remedy = f'write kind = "{table.lower()}"' if table in _KINDS else f"delete through {table} itself"
             raise InputError(
                 f"{folder} is or holds a {table} table: raw rewrite refused, since its log, statistics and older "
-                f"versions would keep what is erased; delete through {table} itself"
+                f"versions would keep what is erased; {remedy}"
             )
 
 

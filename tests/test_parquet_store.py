@@ -668,21 +668,21 @@ def test_a_store_without_files_is_an_input_error(tmp_path: Path, path: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("mark", "inside"),
+    ("mark", "inside", "remedy"),
     [
-        ("_delta_log/0.json", "part.parquet"),
-        ("metadata/v1.metadata.json", "data/part.parquet"),
-        ("_versions/1.manifest", "data/x.parquet"),
-        ("faces.lance/data/1", "part.parquet"),
-        (".hoodie/hoodie.properties", "2020/part.parquet"),
+        ("_delta_log/0.json", "part.parquet", 'write kind = "delta"'),
+        ("metadata/v1.metadata.json", "data/part.parquet", 'write kind = "iceberg"'),
+        ("_versions/1.manifest", "data/x.parquet", 'write kind = "lance"'),
+        ("faces.lance/data/1", "part.parquet", 'write kind = "lance"'),
+        (".hoodie/hoodie.properties", "2020/part.parquet", "delete through Hudi itself"),
     ],
 )
-def test_tables_with_a_log_are_refused(tmp_path: Path, mark: str, inside: str) -> None:
+def test_tables_with_a_log_are_refused(tmp_path: Path, mark: str, inside: str, remedy: str) -> None:
     for name in (mark, inside):
         (tmp_path / "table" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "table" / name).write_bytes(b"")
     for root in (tmp_path, tmp_path / "table", tmp_path / "table" / inside):
-        with pytest.raises(InputError, match="raw rewrite refused"):
+        with pytest.raises(InputError, match=f"raw rewrite refused.*{remedy}"):
             ParquetStore(str(root), "face_id").units()
 
 
