@@ -26,7 +26,7 @@ from stores.audit.control import Control
 from stores.audit.examine import Examination, Finding
 from stores.audit.inventory import Kind
 from stores.audit.needles import Needles, find_values, make_needles
-from stores.audit.reader import Reader
+from stores.audit.reader import KnowsFormats, Reader
 from stores.audit.rows import RowDigest
 from stores.audit.verdict import StoreVerdict, judge_store
 
@@ -116,7 +116,8 @@ def new_examination(reader: Reader, work: VerifyWork) -> Examination:
 def check_with(examination: Examination, piece: Piece, reader: Reader) -> FileCheck:
     """Search one entry with `examination`; one that cannot be read has a problem and no finding."""
     try:
-        return check_data(piece.name, reader.view(piece.name), piece.modified_ns, examination)
+        known = reader.format(piece.name) if isinstance(reader, KnowsFormats) else None
+        return check_data(piece.name, reader.view(piece.name), piece.modified_ns, examination, known)
     except OSError as error:
         return FileCheck(piece.name, 0, 0, Format.EMPTY, (), (f"cannot be read: {error.strerror}",), None, None, 0)
 

@@ -35,10 +35,8 @@ def build(replaced: bytes, ids: Ids, vectors: Iterable[npt.NDArray[np.float32]])
     for block in vectors:
         if index is None:
             graph = faiss.IndexHNSWFlat(block.shape[1], settings[0])
-            graph.hnsw.efConstruction, graph.hnsw.efSearch = (
-                settings[1] or graph.hnsw.efConstruction,
-                (settings[2] or graph.hnsw.efSearch),
-            )
+            graph.hnsw.efConstruction = settings[1] or graph.hnsw.efConstruction
+            graph.hnsw.efSearch = settings[2] or graph.hnsw.efSearch
             index = faiss.IndexIDMap(graph)
         if block.shape[1] != index.d:
             raise ValueError("vectors of one model differ in length")
@@ -57,7 +55,8 @@ def _settings(serialised: bytes) -> tuple[int, int, int]:
     graph = faiss.downcast_index(known.index) if known is not None else None
     if not isinstance(graph, faiss.IndexHNSW):
         return _NEIGHBOURS, 0, 0
-    return graph.hnsw.nb_neighbors(1), graph.hnsw.efConstruction, graph.hnsw.efSearch
+    neighbours = graph.hnsw.nb_neighbors(1)  # type: ignore[attr-defined]  # absent from the stubs only
+    return neighbours, graph.hnsw.efConstruction, graph.hnsw.efSearch
 
 
 def _read(serialised: bytes) -> "faiss.IndexIDMap | None":

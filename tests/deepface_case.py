@@ -12,14 +12,14 @@ CRITERIA = {"model_name": "Dlib", "detector_backend": "skip"}
 DIMENSIONS, PEOPLE, SIDE = 128, 120, 12
 
 
-def people(names: list[str], seed: int = 7) -> list[dict[str, Any]]:
-    """What DeepFace's `register` gives its clients: a crop and a vector per name."""
+def people(names: list[str], seed: int = 7, dimensions: int = DIMENSIONS) -> list[dict[str, Any]]:
+    """What DeepFace's `register` gives its clients: a crop and a vector a name, of single precision as models' are."""
     random = np.random.default_rng(seed)
     return [
         {
             "img_name": name,
             "face": random.random((SIDE, SIDE, 3)),
-            "embedding": random.standard_normal(DIMENSIONS).tolist(),
+            "embedding": random.standard_normal(dimensions, np.float32).tolist(),
             "aligned": True,
             "l2_normalized": False,
             **CRITERIA,

@@ -45,14 +45,18 @@ def check_file(root: Path, path: str, needles: Needles, key: bytes, key_column: 
     return check_data(path, view_file(root / path), status.st_mtime_ns, Examination(needles, key, key_column))
 
 
-def check_data(path: str, data: Bytes, modified_ns: int, examination: Examination) -> FileCheck:
+def check_data(
+    path: str, data: Bytes, modified_ns: int, examination: Examination, known: Format | None = None
+) -> FileCheck:
     """Examine `data`, the bytes of one entry of a store, and its name, with a new `examination`.
+
+    What they are is told by the bytes, unless their format is `known` by the place they have in the store.
 
     Memory is bounded by the larger of one page, `rows.BATCH_BYTES` decoded, and `containers.LARGEST_CONTENT` for packed
     files.
     """
     examination.scan_name(path)
-    kind = examination.examine(data)
+    kind = examination.examine(data, known=known)
     return FileCheck(
         file=printable(path),
         size=len(data),

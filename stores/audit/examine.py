@@ -72,7 +72,7 @@ class Examination:
         self.add_equal(binary_runs(parts), Place("file name"))
 
     def examine(self, data: Bytes, depth: int = 0, known: Format | None = None) -> Format:
-        """Search `data`, a whole file or something packed in one, as what is `known` of its format or its bytes tell."""
+        """Search `data`, a whole file or something packed in one, of the format `known` or as its bytes tell."""
         kind = known or recognise(data)
         if kind is Format.PARQUET:
             parquet.examine(data, self, own_rows=depth == 0)

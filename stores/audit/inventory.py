@@ -17,6 +17,8 @@ class Kind(enum.StrEnum):
     """A symbolic link to elsewhere, or to nothing: never followed, so what it leads to is not verified."""
     OTHER = "other"
     """A socket, pipe or device."""
+    OUT_OF_REACH = "cannot be read from here"
+    """Files of a server, which are known to be somewhere and were not listed."""
 
 
 @dataclass(frozen=True, order=True)

@@ -6,11 +6,12 @@ module a kind; `open_reader` in `readers` picks it.
 """
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
+from stores.audit.containers import Format
 from stores.audit.control import Control
 from stores.audit.inventory import Entry
 from stores.audit.rows import Rows
@@ -55,6 +56,15 @@ class Reader(Protocol):
 
     def control(self, scratch: Path, key: bytes) -> Control | None:
         """Plant synthetic rows the way the store writes them, outside of it, and look for them; None if it cannot."""
+        ...
+
+
+@runtime_checkable
+class KnowsFormats(Protocol):
+    """A reader that knows what some entries are by their place, where their bytes alone do not tell."""
+
+    def format(self, path: str) -> Format | None:
+        """The format of one entry, None to go by its bytes."""
         ...
 
 

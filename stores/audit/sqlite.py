@@ -107,11 +107,11 @@ def _overflowing_cells(pages: npt.NDArray[np.uint8], usable: int) -> tuple[Offse
 @numba.njit(nogil=True, cache=True)
 def _varint(page: Bytes, at: int) -> tuple[int, int]:
     """The number at `at`, and what follows it; a number that leaves the page is 0."""
-    value = np.int64(0)
+    value = 0
     for i in range(9):
         if at + i >= len(page):
-            return np.int64(0), at
-        byte = np.int64(page[at + i])
+            return 0, at
+        byte = int(page[at + i])
         if i == 8:
             return (value << 8) | byte, at + 9
         value = (value << 7) | (byte & 127)
