@@ -86,6 +86,8 @@ def _swap_merged(table: Table, task: FileScanTask, key: str, keys: KeySet | None
         return None
     kept = rows.filter(pa.array(~listed))
     new = list(_dataframe_to_data_files(table.metadata, kept, table.io)) if kept.num_rows else []
+    for file in new:
+        file.spec_id = table.metadata.default_spec_id
     return Swap(task.file, int(listed.sum()), new)
 
 

@@ -5,6 +5,7 @@
 Source: https://iceberg.apache.org/spec/
 """
 
+import gzip
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,4 +189,9 @@ def _namespaces(catalog: Catalog, above: tuple[str, ...]) -> Iterator[tuple[str,
 def _foreign_metadata(root: Path, uuid: str) -> bool:
     """Whether there is a metadata file of a table that is not this one."""
     named = [file for file in files_below(root) if file.name.endswith(".metadata.json")]
-    return any(uuid.encode() not in file.read_bytes() for file in named)
+    return any(uuid.encode() not in _read(file) for file in named)
+
+
+def _read(file: Path) -> bytes:
+    content = file.read_bytes()
+    return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content

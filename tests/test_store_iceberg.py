@@ -1,20 +1,36 @@
 """The store of an Iceberg table keeps the contract of all stores; what Iceberg alone may leave is sought here."""
 
+import gzip
 import json
 from pathlib import Path
 
 import fastavro
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.expressions import In
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestWriterV2,
+    write_manifest_list,
+)
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary
+from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
 from pyiceberg.transforms import IdentityTransform
+from pyiceberg.typedef import Record
 from pyiceberg.types import FloatType, ListType, LongType, NestedField, StringType
 
+from pipelines.baseline import keep_baseline
 from schemas.errors import InputError
 from schemas.job import StoreSection
 from stores.audit.examine import Examination
@@ -23,7 +39,7 @@ from stores.audit.needles import make_needles
 from stores.audit.verdict import Status
 from stores.contract import Status as Step
 from stores.iceberg import IcebergStore
-from stores.iceberg_table import reachable
+from stores.iceberg_table import manifests, reachable
 from stores.table_files import local_path
 from tests.store_contract import Bench, Case, StoreContract, Vectors, count, same
 
@@ -54,7 +70,12 @@ class IcebergCase(Case):
             NAME,
             schema=SCHEMA,
             partition_spec=spec or PartitionSpec(),
-            properties={"write.parquet.compression-codec": codec, "format-version": str(version), "owner": "field"},
+            properties={
+                "write.parquet.compression-codec": codec,
+                "write.metadata.compression-codec": "gzip" if codec == "zstd" else "none",
+                "format-version": str(version),
+                "owner": "field",
+            },
         )
         random = np.random.default_rng(7)
         for part in range(COMMITS):
@@ -86,6 +107,65 @@ class IcebergCase(Case):
 
     def delete_plainly(self, names: list[str]) -> None:
         self.table().delete(In("face_id", names))
+
+
+class DeleteManifestWriter(ManifestWriterV2):
+    """pyiceberg writes no delete files; engines that do list them in manifests such as this."""
+
+    def content(self) -> ManifestContent:
+        return ManifestContent.DELETES
+
+    @property
+    def _meta(self) -> dict[str, str]:
+        return {**super()._meta, "content": "deletes"}
+
+
+def hide_rows(table: Table, names: list[str], content: DataFileContent = DataFileContent.POSITION_DELETES) -> None:
+    """Delete `names` as merge-on-read engines do: the data files stay, a delete file names positions in them."""
+    rows = {"file_path": [], "pos": [], "face_id": []}
+    for task in table.scan().plan_files():
+        found = pq.read_table(local_path(task.file.file_path), columns=["face_id"])["face_id"].to_pylist()
+        places = [place for place, name in enumerate(found) if name in names]
+        rows["file_path"] += [task.file.file_path] * len(places)
+        rows["pos"] += places
+        rows["face_id"] += [found[place] for place in places]
+    reserved = {"file_path": 2147483546, "pos": 2147483545, "face_id": 1}
+    fields = [
+        pa.field(name, kind, nullable=False, metadata={"PARQUET:field_id": str(reserved[name])})
+        for name, kind in (("file_path", pa.string()), ("pos", pa.int64()), ("face_id", pa.string()))
+    ]
+    snapshot_id, place = table.metadata.new_snapshot_id(), table.location() + "/data/deletes.parquet"
+    pq.write_table(pa.table(rows, schema=pa.schema(fields)), local_path(place))
+    file = DataFile.from_args(
+        content=content,
+        file_path=place,
+        file_format=FileFormat.PARQUET,
+        partition=Record(),
+        record_count=len(rows["pos"]),
+        file_size_in_bytes=local_path(place).stat().st_size,
+        equality_ids=[1] if content is DataFileContent.EQUALITY_DELETES else None,
+    )
+    entry = ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=snapshot_id, data_file=file)
+    output = table.io.new_output(table.location() + "/metadata/deletes-m0.avro")
+    with DeleteManifestWriter(table.spec(), table.schema(), output, snapshot_id, "deflate") as writer:
+        writer.add_entry(entry)
+    before = table.current_snapshot()
+    listing = table.location() + "/metadata/snap-deletes.avro"
+    sequence = table.metadata.next_sequence_number()
+    with write_manifest_list(
+        2, table.io.new_output(listing), snapshot_id, before.snapshot_id, sequence, "deflate"
+    ) as lists:
+        lists.add_manifests([*before.manifests(table.io), writer.to_manifest_file()])
+    snapshot = Snapshot(
+        snapshot_id=snapshot_id,
+        parent_snapshot_id=before.snapshot_id,
+        manifest_list=listing,
+        sequence_number=sequence,
+        summary=Summary(operation=Operation.DELETE),
+        schema_id=table.metadata.current_schema_id,
+    )
+    ref = SetSnapshotRefUpdate(ref_name="main", type="branch", snapshot_id=snapshot_id)
+    table.catalog.commit_table(table, (), (AddSnapshotUpdate(snapshot=snapshot), ref))
 
 
 class TestIceberg(StoreContract):
@@ -129,7 +209,7 @@ def test_metadata_and_manifests_name_nobody_who_went(bench: Bench) -> None:
             with file.open("rb") as source:
                 content += repr(list(fastavro.reader(source))).encode()
         else:
-            content += data
+            content += gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     assert b"face-3-0000" in content  # a bound of a file that stays
     assert not [name for name in bench.case.gone if name.encode() in content]
 
@@ -270,6 +350,43 @@ def test_all_rows_of_a_table_of_version_1(tmp_path: Path) -> None:
     assert bench.purge()[0].rows_removed == COMMITS * ROWS
     assert case.contents() == {}
     assert bench.verify().status is Status.CLEAN
+
+
+def test_rows_that_others_hid_go_as_well(tmp_path: Path) -> None:
+    """Somebody to erase is already hidden by a delete file, as is somebody who is not listed; both were deleted."""
+    case = IcebergCase(tmp_path / "store")
+    everybody = case.contents()
+    bench, hidden = Bench(case, tmp_path), [case.gone[0], "face-0-0001", "face-3-0001"]
+    hide_rows(case.table(), hidden)
+    left = {name: vector for name, vector in everybody.items() if name not in (*hidden, *case.gone)}
+    assert case.contents().keys() == everybody.keys() - set(hidden)
+    (receipt,) = bench.purge()
+    assert receipt.status is Step.REMOVED
+    assert receipt.compacted_at, receipt.detail
+    assert receipt.rows_removed == len(case.gone) - 1
+    assert same(case.contents(), left)
+    assert bench.verify().status is Status.CLEAN
+    assert not [manifest for manifest in manifests(case.table()) if manifest.is_dirty]
+
+
+def test_a_merge_on_read_delete_is_finished(tmp_path: Path) -> None:
+    case = IcebergCase(tmp_path / "store")
+    bench = Bench(case, tmp_path)
+    keys, store = bench.work.open_keys(), store_of(bench)
+    keep_baseline(store.locate(NAME, keys), keys, bench.work.baseline)
+    hide_rows(case.table(), case.gone)
+    assert bench.readable() >= len(case.gone)
+    bench.purge()
+    assert bench.readable() == bench.readable("id") == 0
+    assert len(case.contents()) == COMMITS * ROWS - len(case.gone)
+
+
+def test_equality_deletes_are_refused(tmp_path: Path) -> None:
+    case = IcebergCase(tmp_path / "store")
+    hide_rows(case.table(), case.gone, DataFileContent.EQUALITY_DELETES)
+    (receipt,) = Bench(case, tmp_path).purge()
+    assert receipt.status is Step.UNREADABLE
+    assert "equality deletes" in (receipt.detail or "")
 
 
 def test_what_pins_old_versions_is_refused(bench: Bench) -> None:
