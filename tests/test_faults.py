@@ -275,7 +275,7 @@ def test_not_allowed_to_write(kind: Kind, bench: Bench, victims: Victims, what: 
 def test_somebody_writes_all_the_while(kind: Kind, bench: Bench, victims: Victims) -> None:
     """A second writer adds one person after the other while the purge runs, and again; none of them is lost."""
     if not kind.writer:
-pytest.skip("writers of this kind have to stop while it is purged, and docs/stores.md says so")
+        pytest.skip("writers of this kind have to stop while it is purged, and docs/stores.md says so")
     before = bench.case.contents()
     added: list[str] = []
     refused: list[Exception] = []
