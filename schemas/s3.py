@@ -24,6 +24,8 @@ SCHEME = "s3://"
 OPTIONS = ("endpoint_url", "region")
 """What `options` of a job file may say about a server."""
 
+SECOND = 1_000_000_000
+"""In nanoseconds: S3 tells times in whole seconds."""
 _TAIL = 1 << 16
 _BAD_INPUT = {
     "NoSuchBucket": "there is no such bucket",
@@ -186,8 +188,8 @@ def stamp(modified: datetime, version: str) -> int:
 
     So two writes of one second differ, as they do on a file system.
     """
-    below = int.from_bytes(hashlib.sha256(version.encode()).digest()[:4], "big") % 1_000_000_000
-    return int(modified.timestamp()) * 1_000_000_000 + below
+    below = int.from_bytes(hashlib.sha256(version.encode()).digest()[:4], "big") % SECOND
+    return int(modified.timestamp()) * SECOND + below
 
 
 class ObjectFile(io.RawIOBase):

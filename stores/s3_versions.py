@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from schemas.errors import ConflictError
-from schemas.s3 import ObjectFile, Place, S3Error, stamp
+from schemas.s3 import SECOND, ObjectFile, Place, S3Error, stamp
 from stores.contract import StoreFile
 from stores.tables import StoreError
 
@@ -104,7 +104,8 @@ def older_than(ours: Version, versions: Sequence[Version]) -> list[Version]:
     """Those of all versions of one key that came before `ours`, and delete markers that hide nothing."""
     objects = [version for version in versions if not version.marker]
     markers = [version for version in versions if version.marker and not version.latest]
-    return objects[objects.index(ours) + 1 :] + [one for one in markers if one.modified_ns <= ours.modified_ns]
+    second = ours.modified_ns // SECOND
+    return objects[objects.index(ours) + 1 :] + [one for one in markers if one.modified_ns // SECOND <= second]
 
 
 def download(place: Place, version: Version, to: Path) -> None:
@@ -233,12 +234,11 @@ def abort_uploads(place: Place, key: str, before_ns: int) -> None:
         pages = place.client().get_paginator("list_multipart_uploads").paginate(Bucket=place.bucket, Prefix=key)
         begun = [item for page in pages for item in page.get("Uploads", ()) if item["Key"] == key]
         for item in begun:
-            if item["Initiated"].timestamp() * 1_000_000_000 <= before_ns:
+            if int(item["Initiated"].timestamp()) <= before_ns // SECOND:
                 place.client().abort_multipart_upload(Bucket=place.bucket, Key=key, UploadId=item["UploadId"])
 
 
 def _version(item: dict[str, Any], *, marker: bool) -> Version:
     etag = "" if marker else item["ETag"]
-    identifier = item["VersionId"]
-    modified = stamp(item["LastModified"], f"{identifier} {etag}")
-    return Version(item["Key"], identifier, etag, item.get("Size", 0), modified, item["IsLatest"], marker)
+    modified = stamp(item["LastModified"], etag)
+    return Version(item["Key"], item["VersionId"], etag, item.get("Size", 0), modified, item["IsLatest"], marker)

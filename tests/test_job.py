@@ -6,6 +6,7 @@ import pytest
 
 from schemas.errors import InputError
 from schemas.job import load_job
+from schemas.s3 import Place
 
 GOOD = """
 [job]
@@ -41,6 +42,16 @@ def test_paths_are_relative_to_the_job_file(tmp_path: Path) -> None:
     assert load_job(tmp_path) == job
 
 
+def test_records_and_stores_may_be_on_s3(tmp_path: Path) -> None:
+    text = GOOD.replace('"records/"', '"s3://bucket/in/"\n[records.options]\nregion = "eu-west-3"').replace(
+        '"faces/"', '"s3://bucket/faces/*.parquet"'
+    )
+    job = load_job(write(tmp_path, text))
+    assert job.source == Place("bucket", "in/", None, (("region", "eu-west-3"),))
+    assert job.locate(job.stores["faces"]).path == "s3://bucket/faces/*.parquet"
+    assert load_job(write(tmp_path, GOOD)).source == tmp_path / "records"
+
+
 def test_stores_of_the_same_folder_name_get_names_of_their_own(tmp_path: Path) -> None:
     assert list(load_job(write(tmp_path, GOOD)).stores) == ["faces", "faces-2"]
 
@@ -58,6 +69,15 @@ def test_stores_of_the_same_folder_name_get_names_of_their_own(tmp_path: Path) -
         (GOOD.replace("0.9", "0.01"), "review_at = 0.05 is above erase_at = 0.01"),
         (GOOD.replace('path = "records/"', ""), "'path' is missing"),
         (GOOD + "=", "is not TOML"),
+        (GOOD.replace('"records/"', '"s3://bucket/in/"\noptions = { regio = "x" }'), "unknown option 'regio'"),
+        (GOOD.replace('"records/"', '"s3://bucket/in/"\noptions = { secret_key = "x" }'), "come from the environment"),
+        (GOOD.replace('"records/"', '"in/"\noptions = { region = "x" }'), "options are for s3:// paths"),
+        (GOOD.replace('"records/"', '"s3:///in/"'), "names no bucket"),
+        (GOOD.replace('"records/"', '"gs://bucket/in/"'), "speaks the S3 API alone"),
+        (GOOD.replace('"faces/"', '"gs://bucket/in/"'), "speaks the S3 API alone"),
+        (GOOD.replace('"out"', '"s3://bucket/out"'), r".job. out = 's3://bucket/out' must be a path on this machine"),
+        (GOOD + '[signals]\ngeoip = "s3://b/g.mmdb"\n', r".signals. geoip = .* must be a path on this machine"),
+        (GOOD + '[model]\npath = "s3://b/m.json"\n', r".model. path = .* must be a path on this machine"),
     ],
 )
 def test_a_wrong_job_file_is_told_what_to_write(tmp_path: Path, broken: str, told: str) -> None:

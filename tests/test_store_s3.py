@@ -100,6 +100,7 @@ class TestS3(StoreContract):
         return S3Case(self.server, self.server.bucket(self.versioning))
 
 
+@pytest.mark.slow
 class TestS3WithoutVersions(TestS3):
     versioning = ""
 
