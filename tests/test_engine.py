@@ -39,3 +39,19 @@ def test_the_last_of_several_reports_is_told() -> None:
 
 def test_a_report_nobody_understands_is_still_an_error() -> None:
     assert "unknown error" in str(translate_failure("boom"))
+
+
+def test_a_place_in_beam_is_not_taken_for_one_of_ours() -> None:
+    beams = 'File "/site-packages/apache_beam/runners/worker/sdk_worker.py", line 9\n'
+    ours = 'File "/site-packages/runners/stages.py", line 7\n'
+    assert "at runners/stages.py:7 (KeyError)" in str(translate_failure(f"{ours}{beams}KeyError: 3\n"))
+    assert " at " not in str(translate_failure(f"{beams}KeyError: 3\n")).partition("(")[0]
+
+
+def test_an_error_behind_those_of_an_engine_comes_back_as_itself() -> None:
+    report = (
+        "java.util.concurrent.ExecutionException: java.lang.RuntimeException: Error received from SDK harness for "
+        'instruction 4: Traceback (most recent call last):\n  File "/x/stores/parquet.py", line 7, in purge\n'
+        "schemas.errors.ConflictError: the file changed [while running 'PurgeUnit-ptransform-9']\n\n\tat java.base/java"
+    )
+    assert str(translate_failure(report)) == "the file changed"

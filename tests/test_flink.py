@@ -77,35 +77,51 @@ def test_the_cluster_inside_the_job_server_gives_the_same_bytes(
     assert differences(here, job) == []
 
 
-def run_until(cluster: Cluster, job: Path, pattern: str, *options: str) -> int:
-    """Run a job in a process of its own, kill a TaskManager once a file like `pattern` is there; its exit code."""
-    arguments = ["run", str(job), "--execute", "--", *cluster.beam_options, *options]
-    running = subprocess.Popen(
+def kill_during(cluster: Cluster, command: str, job: Path, pattern: str, *options: str) -> int:
+    """Run a command in a process of its own, kill a TaskManager once a file like `pattern` is there; its exit code."""
+    arguments = [*command.split(), str(job), "--", *cluster.beam_options, *options]
+    with subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while running.poll() is None and not any(job.glob(pattern)):
-        time.sleep(0.01)
-    assert running.poll() is None, "it ended before anything could be killed"
-    cluster.kill_task_manager()
-    return running.wait(300)
+    ) as running:
+        while running.poll() is None and not any(job.glob(pattern)):
+            time.sleep(0.01)
+        assert running.poll() is None, "it ended before anything could be killed"
+        cluster.kill_task_manager()
+        return running.wait()
 
 
-@pytest.mark.parametrize("pattern", ["out/work/*/units/*", "out/receipts/*/*"], ids=["score", "purge"])
+@pytest.mark.parametrize(
+    ("before", "command", "pattern"),
+    [(None, "score", "out/work/*/units/*"), ("run", "purge --execute", "out/receipts/*/*")],
+    ids=["score", "purge"],
+)
 def test_a_machine_that_dies_loses_nothing(
-    whole: Cluster, drawn: Path, here: Path, tmp_path: Path, capsys: Capture, pattern: str
+    whole: Cluster,
+    drawn: Path,
+    here: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    before: str | None,
+    command: str,
+    pattern: str,
 ) -> None:
     job = Path(shutil.copytree(drawn, tmp_path / "job"))
-    code = run_until(whole, job, pattern)
-    assert code in (0, 1)  # 0 if that machine had done its part already
+    if before:
+        lethe(capsys, before, job)
+    assert kill_during(whole, command, job, pattern) in (0, 1)  # 0 if that machine had done its part already
     whole.wait_for(1)
-    lethe(capsys, "run", job, "--execute", "--", *whole.beam_options)  # the same command, on what is left
+    lethe(capsys, *command.split(), job, "--", *whole.beam_options)  # the same command, on what is left
+    lethe(capsys, "run", job, "--execute")
     assert differences(here, job) == []
 
 
-def test_flink_goes_on_by_itself_where_it_is_told_to(whole: Cluster, drawn: Path, here: Path, tmp_path: Path) -> None:
+def test_flink_goes_on_by_itself_where_it_is_told_to(
+    whole: Cluster, drawn: Path, here: Path, tmp_path: Path, capsys: Capture
+) -> None:
     job = Path(shutil.copytree(drawn, tmp_path / "job"))
     retries = ("--number_of_execution_retries=20", "--execution_retry_delay=2000", "--parallelism=2")
-    assert run_until(whole, job, "out/work/*/units/*", *retries) == 0
+    assert kill_during(whole, "score", job, "out/work/*/units/*", *retries) == 0
+    lethe(capsys, "run", job, "--execute")
     assert differences(here, job) == []
 
 

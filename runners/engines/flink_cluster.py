@@ -33,11 +33,16 @@ _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _OPENED = ("lang", "net", "io", "nio", "lang.reflect", "text", "time", "util", "util.concurrent")
 """Packages below `java` that Flink's serializers look into, as its own scripts open them for Java 17."""
 
+_SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""Java only moves pointers here, and not for long: what it would spend on optimising itself never pays."""
+
 _LOGGING = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 )
 
+# Beam's classes are on every class path here, so they are loaded once and not again for every job.
+# A TaskManager that dies is known by the connections it refuses, one that is slow only by a heartbeat that is missing.
 _SETTINGS = f"""\
 jobmanager.rpc.address: localhost
 jobmanager.rpc.port: {{rpc}}
@@ -66,8 +71,9 @@ taskmanager.memory.network.max: 256m
 taskmanager.memory.jvm-metaspace.size: 256m
 taskmanager.memory.jvm-overhead.min: 192m
 taskmanager.memory.jvm-overhead.max: 192m
+classloader.resolve-order: parent-first
 heartbeat.interval: 1000
-heartbeat.timeout: 8000
+heartbeat.timeout: 60000
 io.tmp.dirs: {{folder}}
 env.log.dir: {{folder}}
 """
@@ -164,17 +170,28 @@ def running_cluster(task_managers: int = 2) -> Iterator[Cluster]:
     settings = _SETTINGS.format(rpc=rpc, rest=rest, folder=folder)
     (folder / "config.yaml").write_text(settings, encoding="utf-8")
     cluster = Cluster(folder, rest, pool)
+    with _ended_in_order():
+        try:
+            cluster._start_all(task_managers)
+            yield cluster
+        finally:
+            cluster._stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM, which `timeout` sends, end this process as an exception does: what it started is ended too."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        cluster._start_all(task_managers)
-        yield cluster
-        shutil.rmtree(folder, ignore_errors=True)
+        yield
     finally:
-        cluster._stop()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _java(memory: Sequence[str]) -> list[str]:
     opened = [f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED]
-    return ["java", *opened, *_LOGGING, *memory, "-cp", f"{jar_folder('flink')}/*"]
+    return ["java", *opened, *_LOGGING, *_SHORT_LIVED, *memory, "-cp", f"{jar_folder('flink')}/*"]
 
 
 def _free_ports(n: int) -> list[int]:
