@@ -8,7 +8,7 @@ DEMO ?= demo
 SUBJECTS ?= 2000
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: setup run test test-all lint typecheck bench evaluation model-card flink-demo clean
+.PHONY: setup run test test-all lint typecheck bench evaluation model-card flink-demo scale stores-table clean
 
 setup: $(READY)
 
@@ -39,6 +39,15 @@ typecheck: setup
 bench: setup
 	$(BIN)/python benchmarks/score.py
 	$(BIN)/python benchmarks/purge.py
+	$(BIN)/python benchmarks/job.py
+
+# docs/scale.md, from what `make bench` measured.
+scale: setup
+	$(BIN)/python benchmarks/scale.py
+
+# The table of docs/stores.md: what is still readable after a store's own delete, and after lethe.
+stores-table: setup
+	$(BIN)/python benchmarks/residue.py
 
 # The demo on this machine, on Flink's embedded cluster and on a real one of three processes; outputs must be the same bytes.
 flink-demo: setup
