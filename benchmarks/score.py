@@ -1,15 +1,17 @@
-"""How many records a second `lethe score` scores, next to the pipeline one writes first, and to reading alone.
+"""How many records a second `lethe score` scores, how that grows, and what other ways of reading them take.
 
-    .venv/bin/python benchmarks/score.py [--records 1000000] [--rounds 3] [--memory] [--folder DIR]
+    .venv/bin/python benchmarks/score.py [--records 1000000] [--rounds 3] [--growth 2 4 8] [--folder DIR]
 
 The job is that of `benchmarks/records.py`: a text of 65 characters on every record, no two alike, all five signals on.
-`lethe score` runs as a user runs it, in a process of its own, start-up and durable writes included; the baseline
-(`benchmarks/score_baseline.py`) is timed on a few thousand of the same records, without its start-up. `--memory` scores
-four times as many records too, which also tells the rate without start-up. At the default size the table goes into
-`benchmarks/RESULTS.md`.
+`lethe score` runs as a user runs it, in a process of its own, start-up and durable writes included. Beside it: the
+same functions in a plain process pool (`score_pool.py`), which tells what Beam costs; the pipeline one writes first
+(`score_baseline.py`), on a few thousand of the same records; reading alone, and counting by subject in Polars and
+DuckDB (`score_relational.py`). Then several times as many records: the rate without start-up, and the memory.
+Everything uses the same number of workers. At the default size the tables go into `benchmarks/RESULTS.md`.
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -19,19 +21,31 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from records import write_job
 from results import circumstances, update_results
 
-from schemas.records import RECORD
-
 HERE = Path(__file__).parent
 LETHE = Path(sys.executable).parent / "lethe"
-GROWTH = 4
-PACKAGES = ("apache-beam", "pyarrow", "numpy", "numba", "langdetect", "py3langid", "phonenumbers", "geoip2", "tzfpy")
+PACKAGES = (
+    "apache-beam",
+    "pyarrow",
+    "numpy",
+    "numba",
+    "langdetect",
+    "py3langid",
+    "phonenumbers",
+    "geoip2",
+    "tzfpy",
+    "polars",
+)
+_FLOORS = {
+    "bytes": "the bytes of the columns, read and not decoded, one thread",
+    "pyarrow": "pyarrow, the columns decoded, one thread",
+    "polars": "Polars, counts by subject",
+    "duckdb": "DuckDB, counts by subject",
+}
 
 
 class Run(NamedTuple):
@@ -73,23 +87,12 @@ def score(job: Path, records: int, workers: int) -> Run:
     return Run(records, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def baseline(job: Path, records: int, workers: int) -> Run:
-    """The pipeline one writes first, on some of the records."""
-    command = [sys.executable, str(HERE / "score_baseline.py"), str(job.parent), str(records), str(workers)]
+def beside(script: str, job: Path, *arguments: int) -> dict[str, Any]:
+    """What another way of doing it says of itself, in a process of its own."""
+    command = [sys.executable, str(HERE / script), str(job.parent), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, env=environment)
-    return Run(**json.loads(said.stdout))
-
-
-def read(job: Path) -> Run:
-    """Read with pyarrow the columns that scoring reads, and nothing else, with one thread."""
-    pa.set_cpu_count(1)
-    records, wall, cpu = 0, time.perf_counter(), time.process_time()
-    for path in sorted((job.parent / "records").iterdir()):
-        with pq.ParquetFile(path, memory_map=True) as file:
-            for batch in file.iter_batches(columns=RECORD.names, use_threads=False):
-                records += len(batch)
-    return Run(records, time.perf_counter() - wall, time.process_time() - cpu)
+    return dict(json.loads(said.stdout))
 
 
 def typical(runs: list[Run]) -> Run:
@@ -99,48 +102,85 @@ def typical(runs: list[Run]) -> Run:
 
 def measure(folder: Path, options: argparse.Namespace) -> str:
     """Run everything, taking turns; returns the section for `RESULTS.md`."""
-    job = write_job(folder / "job", options.records)
-    ours, theirs, alone, load = [], [], [], []
+    job, workers = write_job(folder / "job", options.records), options.workers
+    ours, pool, naive, load = [], [], [], []
+    floors: dict[str, list[Run]] = {name: [] for name in _FLOORS}
     for _ in range(options.rounds):
         load.append(os.getloadavg()[0])
-        ours.append(score(job, options.records, options.workers))
-        theirs.append(baseline(job, options.baseline_records, options.workers))
-        alone.append(read(job))
-    ratios = [mine.rate / other.rate for mine, other in zip(ours, theirs, strict=True)]
-    work = [mine.cpu_rate / other.cpu_rate for mine, other in zip(ours, theirs, strict=True)]
-    lines = [
-        f"{options.records:,} records, each with a text of its own of 65 characters on average, all signals on; "
-        f"{options.workers} workers of the local runner; the median of {options.rounds} rounds that take turns. "
-        f"{circumstances(PACKAGES)}; load average of the machine before each round "
-        f"{', '.join(f'{before:.1f}' for before in load)}, of which at most {options.workers} is ours.",
+        ours.append(score(job, options.records, workers))
+        pool.append(Run(**beside("score_pool.py", job, workers)))
+        naive.append(Run(**beside("score_baseline.py", job, options.baseline_records, workers)))
+        for name, run in beside("score_relational.py", job, workers).items():
+            floors[name].append(Run(**run))
+    ratios = [mine.rate / other.rate for mine, other in zip(ours, naive, strict=True)]
+    work = [mine.cpu_rate / other.cpu_rate for mine, other in zip(ours, naive, strict=True)]
+    one = typical(ours)
+    shutil.rmtree(folder / "job")
+    grown = [one, *(grow(folder, times * options.records, workers) for times in options.growth)]
+    return "\n".join(
+        [
+            f"{options.records:,} records, each with a text of its own of 65 characters on average, all signals on; "
+            f"{workers} workers; the median of {options.rounds} rounds that take turns. {circumstances(PACKAGES)}; "
+            f"load average of the machine before each round {', '.join(f'{before:.1f}' for before in load)}, of which "
+            f"at most {workers} is ours.",
+            "",
+            *table(
+                ("`lethe score`, start-up included", one),
+                ("the same functions in a process pool, start-up left out", typical(pool)),
+                ("Beam row by row, start-up left out", typical(naive)),
+                *((_FLOORS[name], typical(runs)) for name, runs in floors.items()),
+            ),
+            "",
+            f"`lethe score` scores {statistics.median(ratios):,.0f} times as many records a second as the row by row "
+            f"pipeline, and {statistics.median(work):,.0f} times as many per second of CPU time; in the best round it "
+            f"scored {max(run.rate for run in ours):,.0f} a second. The row by row rate is that of "
+            f"{options.baseline_records:,} records; for {options.records:,} it is extrapolated.",
+            "",
+            *growth(grown, typical(pool)),
+            "",
+            "    .venv/bin/python benchmarks/score.py",
+        ]
+    )
+
+
+def grow(folder: Path, records: int, workers: int) -> Run:
+    """Score another number of records."""
+    try:
+        return score(write_job(folder / "job", records), records, workers)
+    finally:
+        shutil.rmtree(folder / "job")
+
+
+def growth(runs: list[Run], pool: Run) -> list[str]:
+    """What more records take: a table, and the rate of those added, which know no start-up."""
+    small, large = runs[0], runs[-1]
+    lines = table(*((f"`lethe score`, {run.records / small.records:.0f} times", run) for run in runs))
+    if large.records == small.records:
+        return lines
+    added = Run(large.records - small.records, large.wall - small.wall, large.cpu - small.cpu)
+    doubled = [
+        f"{after.wall / before.wall:.2f}"
+        for before, after in itertools.pairwise(runs)
+        if after.records == 2 * before.records
+    ]
+    return [
+        *lines,
         "",
+        f"The records added know no start-up: {added.rate:,.0f} a second, {added.cpu_rate:,.0f} per second of CPU "
+        f"time. Twice the records take {', '.join(doubled)} times as long. The highest peak is "
+        f"{max(run.peak for run in runs) / min(run.peak for run in runs):.2f} times the lowest. Per record, Beam takes "
+        f"{pool.rate / added.rate:.2f} times as long as the process pool, in CPU time "
+        f"{pool.cpu_rate / added.cpu_rate:.2f} times.",
+    ]
+
+
+def table(*rows: tuple[str, Run]) -> list[str]:
+    """Runs with their names."""
+    head = [
         "| | records | wall s | CPU s | records/s | records per CPU s | peak RSS MB |",
         "|---|---|---|---|---|---|---|",
-        row("`lethe score`, start-up included", typical(ours)),
-        row("Beam row by row, start-up left out", typical(theirs)),
-        row("pyarrow, reading alone, one thread", typical(alone)),
-        "",
-        f"`lethe score` scores {statistics.median(ratios):,.0f} times as many records a second as the row by row "
-        f"pipeline, and {statistics.median(work):,.0f} times as many per second of CPU time; in the best round it "
-        f"scored {max(run.rate for run in ours):,.0f} a second. The row by row rate is that of "
-        f"{options.baseline_records:,} records; for {options.records:,} it is extrapolated.",
     ]
-    if options.memory:
-        shutil.rmtree(folder / "job")
-        lines += ["", *memory(folder, typical(ours), options)]
-    return "\n".join([*lines, "", f"    .venv/bin/python benchmarks/score.py{' --memory' * options.memory}"])
-
-
-def memory(folder: Path, small: Run, options: argparse.Namespace) -> list[str]:
-    """Score several times as many records: what that adds to the peak, and the rate of the records added."""
-    records = GROWTH * options.records
-    large = score(write_job(folder / "large", records), records, options.workers)
-    added = Run(records - small.records, large.wall - small.wall, large.cpu - small.cpu)
-    return [
-        f"{records:,} records: {large.wall:.1f} s, {large.rate:,.0f} a second, peak RSS {large.peak / 1e6:,.0f} MB, "
-        f"{large.peak / small.peak:.2f} times that of {small.records:,}. The records added, which know no start-up: "
-        f"{added.rate:,.0f} a second, {added.cpu_rate:,.0f} per second of CPU time.",
-    ]
+    return [*head, *(row(*each) for each in rows)]
 
 
 def row(name: str, run: Run) -> str:
@@ -157,7 +197,7 @@ def main() -> None:
     parser.add_argument("--baseline-records", type=int, default=3_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", action="store_true", help=f"score {GROWTH} times as many records too")
+    parser.add_argument("--growth", type=int, nargs="*", default=[2, 4, 8], help="so many times the records, too")
     parser.add_argument("--folder", type=Path, help="where to work; default: the temporary folder of the system")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
