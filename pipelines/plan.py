@@ -29,6 +29,9 @@ from schemas.jurisdictions import Jurisdiction, find_jurisdiction
 from schemas.manifests import ENTRIES, Expectation, Manifest, Part, manifest_root, part_root
 from schemas.scores import EVIDENCE_CLASSES, TIERS
 
+HASHED_ROWS = 65_536
+"""Entries are hashed so many at a time: of one subject there may be millions, and hashing takes several copies."""
+
 LISTED_TIERS = ("erase", "review", "insufficient")
 
 
@@ -129,7 +132,7 @@ def _write_entries(folder: Path, shard: int, entries: pa.Table) -> dict[str, Any
         "name": file.name,
         "rows": len(entries),
         "sha256": digest_file(file),
-        "merkle_root": part_root(entries).hex(),
+        "merkle_root": part_root(pa.Table.from_batches(entries.to_batches(HASHED_ROWS), ENTRIES)).hex(),
     }
 
 

@@ -1,0 +1,103 @@
+"""Data of shapes that break what assumes many subjects of a few records each: all is still scored, and adds up."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+import pipelines.inventory
+import pipelines.score
+from tests.jobs import lethe, read_scores, write_job, write_records
+
+Capture = pytest.CaptureFixture[str]
+N = 3_000
+SHAPES: Mapping[str, Mapping[str, list[str | None]]] = {
+    "one subject": {"subject_id": ["s"] * N},
+    "no subject": {"subject_id": [None] * N},
+    "one image, one uploader": {
+        "subject_id": [f"s{i % 700}" for i in range(N)],
+        "image_id": ["i"] * N,
+        "uploader_id": ["u"] * N,
+    },
+    "one telephone number": {"subject_id": [f"s{i % 700}" for i in range(N)], "caption": ["+33 1 42 68 53 00"] * N},
+    "one record id": {"subject_id": [f"s{i % 700}" for i in range(N)], "record_id": ["r"] * N},
+}
+
+
+def columns(shape: str) -> dict[str, Any]:
+    """Records with coordinates all over Europe, a month each, and what the shape says."""
+    random = np.random.default_rng(1)
+    months = (np.datetime64("2015-01", "M") + random.integers(0, 120, N)).astype("datetime64[us]")
+    place = {"latitude": random.uniform(42, 55, N), "longitude": random.uniform(-4, 14, N)}
+    return {
+        **place,
+        "captured_at": pa.array(months, pa.timestamp("us", "UTC")),
+        "caption": ["bonjour de la mer, il fait beau"] * N,
+        **SHAPES[shape],
+    }
+
+
+def content(out: Path, *keys: str) -> pa.Table:
+    """All parts of an output, in an order of its own."""
+    return pa.concat_tables([pq.read_table(file) for file in sorted(out.glob("*.parquet"))]).sort_by(
+        [(key, "ascending") for key in keys]
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_any_shape_is_scored_whole_and_the_same_in_pieces_of_any_size(
+    shape: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    for rows in (100_000, 400):
+        folder = tmp_path / str(rows)
+        write_records(folder / "records" / "a.parquet", columns(shape), row_group=200)
+        write_job(folder)
+        for module in (pipelines.inventory, pipelines.score):
+            monkeypatch.setattr(module, "rows_at_once", lambda _, rows=rows: rows)
+        score = lethe(capsys, "plan", folder)["score"]
+        assert score["read"] == N == score["scored"] + score["quarantined"]
+        assert score["quarantined"] == (N - 1 if shape == "one record id" else 0)
+        assert score["subjects"] == len({subject for subject, _ in read_scores(folder / "out")})
+        assert len(list((folder / "out" / "scores").iterdir())) <= -(-N // rows)
+        written.append(
+            (
+                content(folder / "out" / "scores", "subject_id", "jurisdiction"),
+                content(folder / "out" / "manifests" / "fr", "entry_id"),
+            )
+        )
+    assert written[0][0].equals(written[1][0])
+    assert written[0][1].equals(written[1][1])
+
+
+def test_without_a_subject_every_record_is_one(tmp_path: Path, capsys: Capture) -> None:
+    write_records(tmp_path / "records" / "a.parquet", columns("no subject"))
+    assert lethe(capsys, "score", write_job(tmp_path))["score"]["subjects"] == N
+
+
+@pytest.mark.slow
+def test_a_million_records_of_one_subject_fit_in_memory(tmp_path: Path) -> None:
+    """A subject is never cut, so this is the largest piece of work there is; its peak is 4 kB a record at most."""
+    n = 1_000_000
+    one = pa.table(columns("one subject"))
+    many = pa.concat_tables([one] * -(-n // N)).slice(0, n).combine_chunks()
+    numbers = pa.array(np.arange(n)).cast(pa.string())
+    ids = {name: pc.binary_join_element_wise(name, numbers, "-") for name in ("record_id", "face_id")}
+    write_records(
+        tmp_path / "records" / "a.parquet", {**dict(zip(many.column_names, many.columns, strict=True)), **ids}
+    )
+    command = [sys.executable, "-c", "import sys; from runners.cli import main; sys.exit(main())", "plan"]
+    process = subprocess.Popen([*command, str(write_job(tmp_path))], stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert len(read_scores(tmp_path / "out")) == 3
+    assert usage.ru_maxrss * 1024 < 4_000 * n
