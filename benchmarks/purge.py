@@ -170,8 +170,8 @@ def report(args: argparse.Namespace) -> str:
         f"{SHARE:.0%} of the rows go, from every page. Sparse: {SPARSE_SHARE:.0%} of the rows of {SPARSE_GROUPS:.0%} "
         f"of the row groups, in {SPARSE_FILES} files; the peers rewrite all files. Median of {args.rounds} rounds in "
         "one process; x cp is the median of the ratios to the `cp` of the same round; peak RSS is of a process of its "
-        "own, which has imported lethe. lethe locates, rewrites, reads again and compares, replaces and writes receipts. "
-        "Delta starts from a table of the same rows; its log keeps the ids that were deleted. "
+        "own, which has imported lethe. lethe locates, rewrites, reads again and compares, replaces and writes "
+        "receipts. Delta starts from a table of the same rows; its log keeps the ids that were deleted. "
         f"{circumstances(PACKAGES)}.",
         "",
     ]
