@@ -161,7 +161,7 @@ def sum_up(reports: Iterable[Mapping[str, Any]], store: StoreSection) -> dict[st
         "kind": store.kind,
         "holds": store.holds,
         "files": len(reports),
-        "files_matched": len(touched),
+        "files_matched": sum(1 for report in reports if report["rows_matched"] or report["status"] == Status.MATCHED),
         "rows": sum(report["before"]["rows"] for report in reports),
         "rows_matched": sum(report["rows_matched"] for report in reports),
         "rows_removed": sum(report["rows_removed"] for report in removed),

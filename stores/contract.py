@@ -69,6 +69,8 @@ class Match:
     file: StoreFile
     positions: Positions
     problem: str | None = None
+    leftover: int = 0
+    """Rows of the keys in older versions of the unit, which no reader returns and compaction destroys."""
 
     @property
     def rows(self) -> int:
@@ -104,7 +106,7 @@ class Receipt:
         file = match.file
         if match.problem is not None:
             return cls(file.path, Status.UNREADABLE, keys.digest, file, None, 0, detail=match.problem)
-        if match.rows:
+        if match.rows or match.leftover:
             return cls(file.path, Status.MATCHED, keys.digest, file, None, 0, matched_at=now())
         return cls(file.path, Status.UNCHANGED, keys.digest, file, file, 0)
 

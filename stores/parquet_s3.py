@@ -76,15 +76,31 @@ class ParquetS3Store:
         return ours
 
     def locate(self, unit: str, keys: KeySet) -> Match:
-        """The positions of the keys in the current object of one key; a deleted one has no rows."""
-        there = current(history(self.place, self.place.key(unit)))
+        """The positions of the keys in the current object of one key; a deleted one has no rows.
+
+        Only if there are none, older versions are looked into: they go with the object otherwise.
+        """
+        versions = history(self.place, self.place.key(unit))
+        there = current(versions)
         if there is None:
-            return Match(StoreFile(unit, 0, 0, "", 0), ())
+            return Match(StoreFile(unit, 0, 0, "", 0), (), leftover=self._leftover(versions, keys))
         try:
             rows, positions = self._find(there, keys)
         except READ_ERRORS as error:
             return Match(there.identity(self.place, 0), (), problem_of(error))
-        return Match(there.identity(self.place, rows), positions)
+        found = Match(there.identity(self.place, rows), positions)
+        return found if found.rows else replace(found, leftover=self._leftover(versions, keys))
+
+    def _leftover(self, versions: Sequence[Version], keys: KeySet) -> int:
+        """How many rows of the keys are in older versions; one for each that cannot be read and may hold anybody."""
+        found = 0
+        for version in versions:
+            if not version.marker and not version.latest:
+                try:
+                    found += self._held(version, keys)
+                except StoreError:
+                    found += 1
+        return found
 
     def _find(self, version: Version, keys: KeySet) -> tuple[int, Positions]:
         """How many rows one version has, and where the keys are among them."""
@@ -101,7 +117,7 @@ class ParquetS3Store:
         if receipt.status is not Status.UNREADABLE:
             try:
                 if not match.rows:
-                    return self._settle(match, receipt, records)
+                    return self._settle(match, Receipt.of(replace(match, leftover=0), keys), records)
                 return self._replace(match, receipt, keys, records, inspect)
             except ConflictError as error:
                 receipt = receipt.failed(Status.CONFLICT, str(error))
@@ -203,14 +219,15 @@ class ParquetS3Store:
             if ours:
                 return older_than(ours[0], versions)
         older = [version for version in versions if version is not current(versions)]
-        stale = [version for version in older if not version.marker and self._holds(version, keys)]
+        stale = [version for version in older if not version.marker and self._held(version, keys)]
         if stale and len(stale) == sum(not version.marker for version in versions):
             return versions  # a delete marker alone would keep the name of a key that holds nothing
         return stale
 
-    def _holds(self, version: Version, keys: KeySet) -> bool:
+    def _held(self, version: Version, keys: KeySet) -> int:
+        """How many rows of the keys an older version has; StoreError when it cannot be read."""
         try:
-            return version.size > 0 and any(len(rows) for rows in self._find(version, keys)[1])
+            return sum(len(rows) for rows in self._find(version, keys)[1]) if version.size else 0
         except (InputError, *READ_ERRORS) as error:
             raise StoreError(
                 f"an older version cannot be read ({type(error).__name__}), so nobody knows whom it holds: delete it, "

@@ -48,7 +48,7 @@ def test_records_and_stores_may_be_on_s3(tmp_path: Path) -> None:
     )
     job = load_job(write(tmp_path, text))
     assert job.source == Place("bucket", "in/", None, (("region", "eu-west-3"),))
-    assert job.locate(job.stores["faces"]).path == "s3://bucket/faces/*.parquet"
+    assert job.locate(job.store[0]).path == "s3://bucket/faces/*.parquet"
     assert load_job(write(tmp_path, GOOD)).source == tmp_path / "records"
 
 

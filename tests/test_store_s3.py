@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import schemas.s3
+from pipelines.purge import locate_unit
 from schemas.errors import InputError, LetheError
 from schemas.files import TEMPORARY_PREFIX
 from schemas.job import StoreSection
@@ -173,6 +174,8 @@ def test_a_deleted_object_gives_up_the_versions_that_hold_somebody(bench: Bench)
         client.delete_object(**name)
     kept = ids(bench, nobody["Key"])
     newest = client.list_object_versions(Bucket=case.bucket, Prefix=held["Key"])["Versions"][0]["VersionId"]
+    assert locate_unit(f"s3://{case.bucket}/{case.key(1)}", bench.work)["status"] == Step.MATCHED
+    assert locate_unit(f"s3://{case.bucket}/{nobody['Key']}", bench.work)["status"] == Step.UNCHANGED
     receipts = {receipt.path: receipt for receipt in bench.purge()}
     assert receipts[f"s3://{case.bucket}/{case.key(1)}"].compacted_at
     assert ids(bench, nobody["Key"]) == kept
