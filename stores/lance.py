@@ -136,6 +136,8 @@ class LanceStore(TableStore):
             for detached in Path(unit).glob("_versions/d*.manifest"):
                 detached.unlink()
             table = _open(unit)
+            for tag in list(table.tags.list()):
+                table.tags.delete(tag)
             table.cleanup_old_versions(datetime.timedelta(0), delete_unverified=True)
         except _ERRORS as error:
             raise _failed("cannot be cleaned", error) from error
@@ -157,20 +159,15 @@ class LanceStore(TableStore):
 
     def _free(self, table: lance.LanceDataset) -> None:
         """Raise a StoreError for what keeps old versions, or files elsewhere, from being removed."""
-        if tags := list(table.tags.list()):
-            if not self.drop_tags:
-                raise StoreError(
-                    f"{len(tags)} tag(s) keep old versions of the table, and everybody in them: delete them, or write"
-                    ' options = { tags = "delete" }'
-                )
-            for tag in tags:
-                table.tags.delete(tag)
+        if (tags := len(table.tags.list())) and not self.drop_tags:
+            raise StoreError(
+                f"{tags} tag(s) keep old versions of the table, and everybody in them: delete them, or write"
+                ' options = { tags = "delete" }'
+            )
         if table.branches.list():
             raise StoreError("the table has branches, which keep everybody who was in it: delete them first")
         if table.base_paths() or (Path(table.uri) / "_mem_wal").exists():
-            raise StoreError(
-                "some files of the table lie elsewhere (a shallow clone, or a log in memory): copy it whole"
-            )
+            raise StoreError("some files of the table lie elsewhere (a shallow clone, or a log in memory): copy it")
 
 
 def _is_table(folder: Path) -> bool:

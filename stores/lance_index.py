@@ -16,6 +16,7 @@ def rebuild_indices(table: lance.LanceDataset) -> tuple[str, ...]:
     Compaction alone would carry over what was computed from all faces: centroids, codebooks and bounds. A
     dropped index costs speed and no answer: Lance searches all rows then.
     """
+    # Statistics are asked for parameters; without this they would hold all centroids.
     os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")
     dropped = []
     for index in table.describe_indices():

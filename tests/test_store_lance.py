@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ import pytest
 from pipelines.baseline import keep_baseline
 from schemas.errors import InputError
 from schemas.job import StoreSection
-from stores.contract import Status
+from stores.contract import Receipt, Status
 from stores.lance import LanceStore
 from tests.store_contract import Bench, Case, StoreContract, Vectors, same
 
@@ -118,6 +119,42 @@ def test_a_tag_keeps_everybody_and_is_refused(bench: Bench) -> None:
     receipt = store.compact(store.purge(store.locate(unit, keys), keys, bench.work.receipts), keys, bench.work.receipts)
     assert receipt.compacted_at
     assert not lance.dataset(bench.case.folder).tags.list()
+
+
+def test_a_branch_keeps_everybody_and_is_refused(bench: Bench) -> None:
+    assert isinstance(bench.case, LanceCase)
+    lance.dataset(bench.case.folder).create_branch("trial")
+    before = bench.case.contents()
+    (receipt,) = bench.purge()
+    assert receipt.status is Status.FAILED and "branches" in (receipt.detail or "")
+    assert same(bench.case.contents(), before)
+
+
+def interrupted(bench: Bench, write: Callable[[], object]) -> Receipt:
+    """Purge while somebody else writes, after the look at those who stay and before the commit."""
+    keys, store = bench.work.open_keys(), bench.work.open_store()
+    (unit,) = store.units()
+
+    def inspect(batches: Iterable[pa.RecordBatch]) -> None:
+        list(batches)
+        write()
+
+    return store.purge(store.locate(unit, keys), keys, bench.work.receipts, inspect)
+
+
+def test_somebody_adds_a_person_at_the_last_moment(bench: Bench) -> None:
+    assert interrupted(bench, lambda: bench.case.insert("newcomer")).status is Status.REMOVED
+    assert "newcomer" in bench.case.contents()
+    assert not set(bench.case.contents()) & set(bench.case.gone)
+
+
+def test_somebody_deletes_at_the_last_moment(bench: Bench) -> None:
+    """Two lists of hidden rows for one fragment: the second must not make the first undone."""
+    receipt = interrupted(bench, lambda: bench.case.delete_plainly(["face-0001"]))
+    assert receipt.status in (Status.CONFLICT, Status.REMOVED)
+    bench.purge()
+    left = {f"face-{row:04d}" for row in range(ROWS)} - {"face-0001", *bench.case.gone}
+    assert set(bench.case.contents()) == left
 
 
 def test_what_was_rewritten_and_never_cleaned_is(bench: Bench) -> None:
