@@ -58,6 +58,11 @@ class ScoreWork:
         return _load_inventory(self.folder / "inventory.json")
 
     @property
+    def unit_files(self) -> pa.Array:
+        """The file of every unit, listed once a process."""
+        return _list_unit_files(self.folder / "inventory.json")
+
+    @property
     def shard_count(self) -> int:
         """Into how many shards subjects are cut: grows with the input, so that the memory of a worker does not.
 
@@ -98,6 +103,11 @@ class ScoreWork:
 @functools.cache
 def _load_inventory(file: Path) -> Inventory:
     return Inventory.load(file)
+
+
+@functools.cache
+def _list_unit_files(file: Path) -> pa.Array:
+    return pa.array([unit.file for unit in _load_inventory(file).units()], pa.string())
 
 
 @functools.cache
@@ -271,8 +281,8 @@ def score_shard(shard: int, pointers: list[Pointer], packed: list[bytes], work: 
     write_part(work.output("scores", shard), scores, SCORES)
     write_part(work.output("placements", shard), sort_placements(records.select(PLACEMENTS.names)), PLACEMENTS)
     if len(faulty):
-        write_part(work.output("quarantine", shard), quarantine_rows(faulty, work.inventory), QUARANTINE)
-    reasons = pc.value_counts(pa.array([Fault(code).reason for code in column(faulty, "fault")], pa.string()))
+        write_part(work.output("quarantine", shard), quarantine_rows(faulty, work.unit_files), QUARANTINE)
+    reasons = pc.value_counts(name_reasons(faulty))
     return work.shards.enter(
         str(shard),
         {
@@ -302,16 +312,19 @@ def decide(scores: pa.Table, faulty: pa.Table, job: Job) -> pa.Table:
     return scores.append_column("tier", reviewed).select(SCORES.names)
 
 
-def quarantine_rows(faulty: pa.Table, inventory: Inventory) -> pa.Table:
-    """Rows of `QUARANTINE` for records that cannot be used."""
-    files = np.array([unit.file for unit in inventory.units()], dtype=object)
-    faults = [Fault(code).reason for code in column(faulty, "fault")]
+def name_reasons(faulty: pa.Table) -> pa.Array:
+    """What an auditor reads of the fault of each record."""
+    return pa.array([fault.reason for fault in Fault]).take(pa.array(column(faulty, "fault")))
+
+
+def quarantine_rows(faulty: pa.Table, unit_files: pa.Array) -> pa.Table:
+    """Rows of `QUARANTINE` for records that cannot be used; `unit_files` names the file of every unit."""
     return pa.table(
         {
             **{name: faulty.column(name) for name in ("record_id", "face_id", "subject_id")},
-            "stage": pa.array(["score"] * len(faulty)),
-            "reason": pa.array(faults, pa.string()),
-            "file": pa.array(files[column(faulty, "unit")], pa.string()),
+            "stage": pa.repeat("score", len(faulty)),
+            "reason": name_reasons(faulty),
+            "file": unit_files.take(pa.array(column(faulty, "unit"))),
             "row": faulty.column("row"),
         }
     )
