@@ -16,6 +16,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from stores_servers import (
+    delete_from_postgres,
+    delete_from_s3,
+    read_postgres,
+    read_s3,
+    write_pgvector,
+    write_postgres,
+    write_s3,
+)
 
 from schemas.job import StoreSection
 
@@ -288,6 +297,33 @@ CASES = (
         delete_from_parquet,
         read_parquet,
         ("pyarrow",),
+    ),
+    StoreCase(
+        "Parquet on S3, versioned",
+        "each object put again",
+        write_s3,
+        delete_from_s3,
+        read_s3,
+        ("boto3",),
+    ),
+    StoreCase(
+        "DeepFace, PostgreSQL",
+        "DELETE, VACUUM",
+        write_postgres,
+        delete_from_postgres,
+        read_postgres,
+        ("psycopg", "pgserver"),
+        people=5_000,
+        dimensions=128,
+    ),
+    StoreCase(
+        "DeepFace, pgvector with HNSW",
+        "DELETE, VACUUM",
+        write_pgvector,
+        delete_from_postgres,
+        read_postgres,
+        ("psycopg", "pgserver"),
+        people=5_000,
     ),
     StoreCase(
         "DeepFace, SQLite",
