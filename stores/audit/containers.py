@@ -13,8 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from stores.audit import sqlite
-from stores.audit.faiss_file import looks_like_faiss
-from stores.audit.lance_file import looks_like_lance
 from stores.audit.pages import looks_like_parquet
 from stores.audit.siphash import Bytes
 
@@ -25,6 +23,11 @@ _STEP = 1 << 20
 _STREAMS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\x04\x22\x4d\x18": "lz4"}
 _NUMBER = rb"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _NUMBERS = re.compile(_NUMBER + rb"(?:[\s,;]+" + _NUMBER + rb"){15,}")
+
+_FAISS_MARK = (1 << 20).to_bytes(8, "little") * 2
+"""Source: `write_index_header` in faiss/impl/index_write.cpp; four letters, dimension and number stand before it."""
+_LANCE_TRANSACTION = re.compile(rb"(?:\x08[\x80-\xff]*[\x00-\x7f])?\x12\x24[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Its first fields, after protos/transaction.proto: the version that was read, unless that is 0, and a UUID as text."""
 
 
 class Format(enum.StrEnum):
@@ -71,6 +74,10 @@ def recognise(data: Bytes) -> Format:
         return Format.EMPTY
     if looks_like_parquet(data):
         return Format.PARQUET
+    if looks_like_lance(data):
+        return Format.LANCE
+    if looks_like_faiss(data):
+        return Format.FAISS
     if head.startswith(b"ARROW1") or head.startswith(b"\xff\xff\xff\xff"):
         return Format.ARROW
     for magic, name in _STREAMS.items():
@@ -92,11 +99,19 @@ def recognise(data: Bytes) -> Format:
         return Format.SQLITE_LOG
     if head.startswith(sqlite.LOG_INDEX_MAGICS):
         return Format.SQLITE_LOG_INDEX
-    if looks_like_faiss(data):
-        return Format.FAISS
-    if looks_like_lance(data):
-        return Format.LANCE
     return Format.TEXT if _is_text(data) else Format.UNKNOWN
+
+
+def looks_like_faiss(data: Bytes) -> bool:
+    """Whether these bytes are a FAISS index of float vectors."""
+    return bytes(data[:1]) == b"I" and bytes(data[16:32]) == _FAISS_MARK
+
+
+def looks_like_lance(data: Bytes) -> bool:
+    """Whether these bytes are a file of a Lance table: data, index, manifest or transaction."""
+    footer = bytes(data[-8:])  # two 16-bit numbers of the version, both small, and the magic
+    marked = footer[4:] == b"LANC" and max(footer[:4]) < 16
+    return marked or _LANCE_TRANSACTION.match(bytes(data[:64])) is not None
 
 
 def unpack(data: Bytes, kind: Format, largest: int = LARGEST_CONTENT) -> Iterator[Content]:

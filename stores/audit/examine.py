@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stores.audit import avro, faiss_file, lance_file, parquet, postgres, sqlite
+from stores.audit import avro, parquet, postgres, sqlite
 from stores.audit.arrays import Runs, binary_runs, byte_width, fixed_bytes, is_binary, leaves
 from stores.audit.containers import Format, numbers_in_text, recognise, unpack
 from stores.audit.jsontext import json_values
@@ -78,6 +78,8 @@ class Examination:
             parquet.examine(data, self, own_rows=depth == 0)
             return kind
         if kind is Format.LANCE:
+            from stores.audit import lance_file  # its software is loaded where there is such a file
+
             lance_file.examine(data, self)
             return kind
         self.add(scan(data, self.tables, packed=self.packed), _RAW)
@@ -97,6 +99,8 @@ class Examination:
         elif kind is Format.SQLITE_LOG:
             self.problems.append("a log with pages as they were: an SQLite checkpoint, or rollback, empties it")
         elif kind is Format.FAISS:
+            from stores.audit import faiss_file
+
             faiss_file.examine(data, self)
         elif kind is Format.UNKNOWN:
             self.problems.append("its format is not known: its bytes were scanned, what they encode cannot be read")

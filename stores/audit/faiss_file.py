@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 NUMBER = "faiss_id"
 """What the column of numbers is called; as the key column it says that the numbers are the ids."""
-_MARK = (1 << 20).to_bytes(8, "little") * 2
 _FLAT = (faiss.IndexFlat, faiss.IndexFlatL2, faiss.IndexFlatIP)
 
 
@@ -30,11 +29,6 @@ class Stored(NamedTuple):
 
     numbers: npt.NDArray[np.int64]
     vectors: pa.Array
-
-
-def looks_like_faiss(data: Bytes) -> bool:
-    """Whether these bytes are an index of float vectors: source as in FAISS's `write_index_header`."""
-    return bytes(data[:1]) == b"I" and bytes(data[16:32]) == _MARK
 
 
 def open_index(data: Bytes) -> faiss.Index:

@@ -14,8 +14,9 @@ from schemas.errors import InputError
 from schemas.files import TEMPORARY_PREFIX, split_glob
 from schemas.job import StoreSection
 from stores.audit.check import printable, view_file
+from stores.audit.containers import looks_like_faiss
 from stores.audit.control import ROWS, Control, look_for, run_control
-from stores.audit.faiss_file import NUMBER, core_of, is_mapped, looks_like_faiss, open_index, read_stored
+from stores.audit.faiss_file import NUMBER, core_of, is_mapped, open_index, read_stored
 from stores.audit.inventory import Entry, Kind, take_inventory
 from stores.audit.reader import no_copies
 from stores.audit.rows import BATCH_BYTES, Rows, table_fingerprint

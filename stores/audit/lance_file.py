@@ -6,7 +6,6 @@ of their bytes finds. Sources: lance-format/lance, protos/{table,transaction,fil
 """
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -26,14 +25,6 @@ READ_ERRORS = (OSError, ValueError, RuntimeError, pa.ArrowException)
 _MAGIC = b"LANC"
 _INDEXED = "values"
 """The column of an index file that holds the values of the indexed column."""
-_UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_TRANSACTION = re.compile(rb"(?:\x08[\x80-\xff]*[\x00-\x7f])?\x12\x24" + _UUID)
-"""Its first fields: the version that was read, unless that is 0, and a UUID as text."""
-
-
-def looks_like_lance(data: Bytes) -> bool:
-    """Whether these bytes are a file of a Lance table: data, index, manifest or transaction."""
-    return bytes(data[-4:]) == _MAGIC or _TRANSACTION.match(bytes(data[:64])) is not None
 
 
 def examine(data: Bytes, examination: "Examination") -> None:
