@@ -13,5 +13,9 @@ flows:
     ledger              what makes the replacement survive a kill at any moment
     thrift              the Thrift compact protocol as a tree, for the footer
 
+Beside `faiss.py`, the store of index files, `faiss_index` builds an index again of some of its vectors; beside
+`lance.py`, the store of Lance tables, `lance_index` makes the indexes of one anew. Stores whose units are files derive
+from `file_store`, those whose rows are deleted by their own software from `tables`.
+
 The verifier in `audit/` shares no code with any of these, on purpose.
 """
