@@ -119,12 +119,17 @@ class DeltaStore(TableStore):
                 raise
 
     def clean(self, unit: str) -> None:
-        """Leave one version and its files. Nobody may be writing: a file not yet committed looks like a leftover."""
+        """Leave one version and its files.
+
+        A file that somebody is about to commit looks like a leftover. The commit states the metadata anew, which by the
+        protocol ends every transaction begun before; what is listed before it belongs to none begun after.
+        """
         del unit
         with _readable():
             found = files_below(self.root)
-            version = self._open().version() + 1
-            commit(self.root, version, "VACUUM")
+            table = self._open()
+            version = table.version() + 1
+            commit(self.root, version, "VACUUM", [_metadata(table)])
             forget_past(self.root, version)
             remove_files(self.root, self._leftovers(found))
 
@@ -199,6 +204,23 @@ def _identify(unit: str, table: DeltaTable, root: Path) -> StoreFile:
     live = _live(table, root)
     rows = sum(count_rows(one.file) for one in live)
     return StoreFile(unit, sum(one.size for one in live), 0, f"{table.metadata().id} {table.version()}", rows)
+
+
+def _metadata(table: DeltaTable) -> Action:
+    """The metadata of the table, as it is."""
+    told = table.metadata()
+    return {
+        "metaData": {
+            "id": told.id,
+            "name": told.name,
+            "description": told.description,
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": table.schema().to_json(),
+            "partitionColumns": told.partition_columns,
+            "configuration": told.configuration,
+            "createdTime": told.created_time,
+        }
+    }
 
 
 def _rows(table: DeltaTable, live: list[_Live], successors: dict[Path, Path | None]) -> Iterator[pa.RecordBatch]:

@@ -87,7 +87,7 @@ def _read(file: Path) -> Iterator[Action]:
 
 
 def forget_past(root: Path, version: int) -> None:
-    """Leave of the log what `version` is, a commit without actions, and what came later.
+    """Leave of the log what `version` is, a commit that changes nothing, and what came later.
 
     Its checkpoint names the live files and nothing else. Vacuum and log retention would leave tombstones, old
     commits and statistics for days unless the table's own properties are changed; here they stay as they are.

@@ -117,20 +117,34 @@ class IcebergStore(TableStore):
                 raise
 
     def clean(self, unit: str) -> None:
-        """Leave one snapshot and its files. Nobody may be writing: a file not yet committed looks like a leftover."""
+        """Leave one snapshot and its files.
+
+        Nobody may be writing: a file not yet committed looks like a leftover, and Iceberg has no way to end a
+        transaction under way. One that was hurt all the same is told.
+        """
         del unit
         with _readable():
             self.units()
             table = self._open()
             location = local_path(table.location())
+            files = files_below(location)
             if table.current_snapshot() is not None:
                 found = [swap_file(table, task, self.key, None) for task in tasks(table)]
                 commit(table, Operation.REPLACE, [swap for swap in found if swap is not None], forget=True)
-            files = files_below(location)
             table = self._open()
             if len(table.snapshots()) > 1 or any(manifest.is_dirty for manifest in manifests(table)):
                 raise ConflictError("somebody else wrote to the table while it was cleaned: run it again")
             remove_files(location, leftovers(files, reachable(table, history=False)))
+            self._check_whole()
+
+    def _check_whole(self) -> None:
+        """Raise StoreError if the table names data files that are not there."""
+        named = {local_path(task.file.file_path) for task in tasks(self._open())}
+        if missing := sum(not file.exists() for file in named):
+            raise StoreError(
+                f"somebody committed {missing} files while the table was cleaned that had been taken for leftovers; "
+                "remove them from the table and write them again, and let nobody write during a purge"
+            )
 
     def pending(self, unit: str) -> bool:
         """Whether others removed rows, or left files that no snapshot needs."""

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction
 
 from schemas.errors import ConflictError, InputError
 from schemas.job import StoreSection
@@ -111,6 +113,7 @@ def test_what_the_table_says_of_itself_stays(bench: Bench) -> None:
     before = DeltaTable(bench.case.section.path)
     bench.purge()
     after = DeltaTable(bench.case.section.path)
+    assert after.metadata().created_time == before.metadata().created_time
     assert after.metadata().id == before.metadata().id
     assert after.metadata().configuration == before.metadata().configuration == PROPERTIES
     assert after.metadata().partition_columns == ["place"]
@@ -177,6 +180,24 @@ def test_a_writer_who_commits_meanwhile_is_not_overwritten(bench: Bench) -> None
     assert receipt.status is Step.CONFLICT
     assert "newcomer" in bench.case.contents()
     assert set(bench.case.gone) <= set(bench.case.contents())
+
+
+def test_a_transaction_that_is_under_way_while_a_table_is_cleaned_fails_instead_of_losing_its_file(
+    bench: Bench,
+) -> None:
+    """The data file is written and taken for a leftover; its commit must not name a file that is gone."""
+    table, refused = Path(bench.case.section.path), []
+    late = table / "late.parquet"
+    pq.write_table(pa.table({"face_id": ["newcomer"], "vector": [[0.5] * DIMENSIONS]}), late)
+    file = AddAction(late.name, late.stat().st_size, {"place": "x"}, 0, True, json.dumps({"numRecords": 1}))
+    open_before = DeltaTable(table)
+    bench.purge()
+    try:
+        open_before.create_write_transaction([file], "append", open_before.schema(), ["place"])
+    except DeltaError as error:
+        refused.append(error)
+    assert refused
+    assert not set(bench.case.contents()) & {"newcomer", *bench.case.gone}
 
 
 @pytest.mark.parametrize("stop", ["commit", "forget_past", "remove_files"])
