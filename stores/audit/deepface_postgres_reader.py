@@ -44,6 +44,7 @@ _TABLE = b"table"
 _QUIET = 4096
 """Bytes of log that an idle server may have written since a checkpoint."""
 _FLOAT8 = 701
+_PACKED = "pg_column_compression(embedding) = 'pglz'"
 _PIXELS = 4096
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -114,7 +115,7 @@ class DeepFacePostgresReader:
         vectors = batch.column("embedding")
         found = hashes(batch)
         with closing(_connect(self.uri)) as db:
-            query = "SELECT id FROM {} WHERE id = ANY(%s) AND pg_column_compression(embedding) = 'pglz'"
+            query = f"SELECT id FROM {{}} WHERE id = ANY(%s) AND {_PACKED}"
             ids = db.execute(_sql(query, unit), (batch.column("id").to_pylist(),)).fetchall()
             if ids:
                 packed = vectors.filter(pc.is_in(batch.column("id"), pa.array([one for (one,) in ids], pa.int64())))
@@ -266,16 +267,26 @@ def _synthetic(schema: pa.Schema, name: str, sample: pa.RecordBatch | None) -> p
 
 
 def _plant(db: Connection, planted: str, table: pa.Table) -> None:
+    """Insert the rows, and what DeepFace's index has of those that are kept in compressed form only: singles."""
     random = np.random.default_rng()
+    singles = table.schema.field("embedding").type == pa.list_(pa.float32())
     for row in table.to_pylist():
-        values = {name: value for name, value in row.items() if value is not None}
-        values |= {"face": random.bytes(_PIXELS), "face_shape": [1, 1, 1]}
-        if table.schema.field("embedding").type == pa.list_(pa.float32()):
-            values["embedding"] = str(row["embedding"])
-        names = sql.SQL(", ").join(map(sql.Identifier, values))
-        marks = sql.SQL(", ").join([sql.Placeholder()] * len(values))
-        query = sql.SQL("INSERT INTO {} ({}) VALUES ({})")
-        db.execute(query.format(sql.Identifier(*planted.split(".", 1)), names, marks), tuple(values.values()))
+        embedding = str(row["embedding"]) if singles else row["embedding"]
+        _insert(db, planted, {**row, "face": random.bytes(_PIXELS), "embedding": embedding})
+    packed = db.execute(_sql(f"SELECT id FROM {{}} WHERE {_PACKED}", planted)).fetchall()
+    if packed:
+        kept = table.filter(pc.is_in(table["id"], pa.array([one for (one,) in packed], pa.int64())))
+        index = np.array(kept["embedding"].to_pylist(), np.float32).tobytes()
+        other = {name: random.bytes(32).hex() for name in ("face_hash", "embedding_hash")}
+        _insert(db, planted, {**kept.to_pylist()[0], **other, "id": ROWS + 1, "face": index})
+
+
+def _insert(db: Connection, table: str, row: dict[str, Any]) -> None:
+    values = {name: value for name, value in row.items() if value is not None} | {"face_shape": [1, 1, 1]}
+    names = sql.SQL(", ").join(map(sql.Identifier, values))
+    marks = sql.SQL(", ").join([sql.Placeholder()] * len(values))
+    query = sql.SQL("INSERT INTO {} ({}) VALUES ({})")
+    db.execute(query.format(sql.Identifier(*table.split(".", 1)), names, marks), tuple(values.values()))
 
 
 def _paths(db: Connection, table: str) -> list[str]:
