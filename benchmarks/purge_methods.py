@@ -15,22 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stores.contract import Match, Receipt
+from stores.contract import Receipt
 from stores.keys import KeySet
 from stores.parquet import ParquetStore
-from stores.parquet_rewrite import write_survivors
 
 THREADS = 2
 ROW_GROUP = 10_000
 Method = Callable[[Path, Path, KeySet, pa.Array], None]
-
-
-class UncompressedStore(ParquetStore):
-    """A store whose vectors are written uncompressed where rows were cut out of them."""
-
-    def write_survivors(self, match: Match, keys: KeySet, aside: Path) -> list[str]:
-        """As `write_survivors` does with compression "none"."""
-        return write_survivors(match, self.key, keys, aside, "none")
 
 
 def fsync(path: Path) -> None:
@@ -80,7 +71,7 @@ def lethe_alone(store: Path, out: Path, keys: KeySet, ids: pa.Array) -> None:
 
 def lethe_uncompressed(store: Path, out: Path, keys: KeySet, ids: pa.Array) -> None:
     """A thread a file, vectors written uncompressed."""
-    purge_store(UncompressedStore(str(store), "record_id"), out, keys, ids, THREADS)
+    purge_store(ParquetStore(str(store), "record_id", "none"), out, keys, ids, THREADS)
 
 
 def lethe_proven(store: Path, out: Path, keys: KeySet, ids: pa.Array) -> None:

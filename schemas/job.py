@@ -75,6 +75,7 @@ class StoreSection(_Section):
     `table` names one table where a path or server has several; `data` is the folder of a database server's files,
     which the verifier has to read; `ids` is a Parquet file that says which number in an index is whose; `options` go to
     the store's own software (an endpoint, a catalog). Secrets belong in the environment, not in a job file.
+    `compression = "none"` writes the vectors of a rewritten Parquet row group uncompressed, which is faster and larger.
     """
 
     kind: Literal["parquet", "deepface", "lance", "delta", "iceberg", "faiss"]
@@ -85,6 +86,7 @@ class StoreSection(_Section):
     table: str = ""
     data: str = ""
     ids: str = ""
+    compression: Literal["keep", "none"] = "keep"
     options: dict[str, str] = {}
 
 

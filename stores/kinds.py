@@ -27,13 +27,13 @@ def open_store(store: StoreSection) -> Store:
         case "parquet" if store.path.startswith(SCHEME):
             from stores.parquet_s3 import ParquetS3Store
 
-            return ParquetS3Store(store.path, store.key, store.options)
+            return ParquetS3Store(store.path, store.key, store.options, store.compression)
         case "lance":
             from stores.lance import LanceStore
 
             return LanceStore(store)
         case _:
-            return ParquetStore(store.path, store.key)
+            return ParquetStore(store.path, store.key, store.compression)
 
 
 def _open_deepface(store: StoreSection) -> Store:

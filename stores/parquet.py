@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from stores.contract import Match, StoreFile
 from stores.file_store import FileStore
 from stores.keys import KeySet
+from stores.parquet_assemble import Compression
 from stores.parquet_inventory import list_files
 from stores.parquet_locate import READ_ERRORS, identify, locate
 from stores.parquet_rewrite import write_survivors
@@ -23,14 +24,16 @@ _BATCH_BYTES = 16 << 20
 
 
 class ParquetStore(FileStore):
-    """The Parquet files that `path`, a folder, file or glob, stands for; `key` is the column, dotted if nested."""
+    """The Parquet files that `path`, a folder, file or glob, stands for; `key` is the column, dotted if nested.
+
+    With `compression` "none" vectors that are cut out of pages are written back uncompressed.
+    """
 
     kind = "parquet"
     read_errors = READ_ERRORS
 
-    def __init__(self, path: str, key: str) -> None:
-        self.path = path
-        self.key = key
+    def __init__(self, path: str, key: str, compression: Compression = "keep") -> None:
+        self.path, self.key, self.compression = path, key, compression
 
     def units(self) -> list[str]:
         """The real paths of the files, sorted."""
@@ -50,7 +53,7 @@ class ParquetStore(FileStore):
 
     def write_survivors(self, match: Match, keys: KeySet, aside: Path) -> list[str]:
         """Rewrite the row groups that hold a key."""
-        return write_survivors(match, self.key, keys, aside)
+        return write_survivors(match, self.key, keys, aside, self.compression)
 
     def rows(self, aside: Path, match: Match) -> Iterator[pa.RecordBatch]:
         """The rows of a new file as anybody reads them."""

@@ -28,6 +28,7 @@ from stores.file_store import RewriteError, problem_of
 from stores.keys import KeySet
 from stores.ledger import Ledger
 from stores.parquet import ParquetStore
+from stores.parquet_assemble import Compression
 from stores.parquet_locate import READ_ERRORS, find_key, read_key
 from stores.s3_tables import refuse_tables
 from stores.s3_versions import (
@@ -50,9 +51,9 @@ _REFUSALS = (RewriteError, StoreError)
 class ParquetS3Store:
     """The Parquet objects that `path`, an `s3://` folder, object or glob, stands for; `key` is the column."""
 
-    def __init__(self, path: str, key: str, options: Mapping[str, str]) -> None:
+    def __init__(self, path: str, key: str, options: Mapping[str, str], compression: Compression = "keep") -> None:
         self.place = Place.of(path, options)
-        self.key = key
+        self.key, self.compression = key, compression
 
     def describe(self) -> Description:
         """How many keys there are, and how many bytes all their versions take."""
@@ -147,7 +148,7 @@ class ParquetS3Store:
         old = self._current_as(match.file)
         with _temporary(records.folder) as copy, _temporary(records.folder) as aside:
             download(self.place, old, copy)
-            local = ParquetStore(str(copy), self.key)
+            local = ParquetStore(str(copy), self.key, self.compression)
             there = Match(local.identify(copy), match.positions)
             lost = local.write_survivors(there, keys, aside)
             reject(inspect, local.rows(aside, there))
