@@ -55,7 +55,7 @@ def _settings(serialised: bytes) -> tuple[int, int, int]:
     graph = faiss.downcast_index(known.index) if known is not None else None
     if not isinstance(graph, faiss.IndexHNSW):
         return _NEIGHBOURS, 0, 0
-    neighbours = graph.hnsw.nb_neighbors(1)  # absent from the stubs only
+    neighbours = graph.hnsw.nb_neighbors(1)
     return neighbours, graph.hnsw.efConstruction, graph.hnsw.efSearch
 
 
