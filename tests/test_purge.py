@@ -49,8 +49,8 @@ def test_a_file_that_was_written_wrong_does_not_replace_the_old_one(
     before = file.read_bytes()
     write = parquet.write_survivors
 
-    def write_wrong(match: object, key: str, keys: object, aside: Path) -> list[str]:
-        dropped: list[str] = write(match, key, keys, aside)  # type: ignore[arg-type]
+    def write_wrong(match: object, key: str, keys: object, aside: Path, codec: str) -> list[str]:
+        dropped: list[str] = write(match, key, keys, aside, codec)  # type: ignore[arg-type]
         table = pq.read_table(aside)
         if damage == "value":
             vectors = table.column("vector").combine_chunks()
