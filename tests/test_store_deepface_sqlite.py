@@ -222,3 +222,24 @@ def test_a_kill_at_any_moment_loses_nobody(tmp_path: Path, journal: str, seed: i
     assert verdict.status is Status.CLEAN, verdict.reasons
     for name in case.gone:
         assert not set(case.search(before[name]) or []) & set(case.gone)
+
+
+def test_what_another_program_left_half_written_is_rolled_back_by_a_purge_only(bench: Bench) -> None:
+    case = bench.case
+    assert isinstance(case, SqliteCase)
+    pid = os.fork()
+    if not pid:
+        db = sqlite3.connect(case.file, isolation_level=None)
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("DELETE FROM embeddings WHERE id > 10")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    before = bench.footprint()
+    match = bench.work.open_store().locate("embeddings", bench.work.open_keys())
+    assert "a program died while it wrote" in (match.problem or "")
+    assert bench.footprint() == before
+    (receipt,) = bench.purge()
+    assert receipt.status is Step.REMOVED and receipt.compacted_at
+    assert len(case.contents()) == PEOPLE - len(case.gone)
+    assert bench.verify().status is Status.CLEAN
