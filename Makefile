@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
 SUBJECTS ?= 2000
+DATABASES ?= deepface,faiss,lance,delta
 export OPENBLAS_NUM_THREADS = 1
 
 .PHONY: setup run test test-all lint typecheck bench evaluation model-card flink-demo scale stores-table clean
@@ -20,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 run: setup
-	test -f $(DEMO)/job.toml || $(BIN)/lethe demo $(DEMO) --subjects $(SUBJECTS)
+	test -f $(DEMO)/job.toml || $(BIN)/lethe demo $(DEMO) --subjects $(SUBJECTS) --databases $(DATABASES)
 	$(BIN)/lethe run $(DEMO)/job.toml --execute
 
 test: setup

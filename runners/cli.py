@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     # Beam says at every start that its Google Cloud extra is not installed.
     logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
+    logging.getLogger("pylance").setLevel(logging.WARNING)  # it sets its own level, and tells how long things took
     command: Command = options.command
     try:
         code, summary = command(options, beam_options)
@@ -74,6 +75,9 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("folder", metavar="DIR", type=Path)
     demo.add_argument("--subjects", type=int, default=2000)
     demo.add_argument("--seed", type=int, default=7)
+    demo.add_argument(
+        "--databases", default="", metavar="KINDS", help="more stores of the same faces: deepface,faiss,lance,delta"
+    )
     for name, command, text in (
         ("run", run_all, "score, plan, and with --execute purge and verify, then report"),
         ("purge", run_purge, "show what the manifests would destroy; with --execute destroy it"),
@@ -133,7 +137,10 @@ def run_demo(options: argparse.Namespace, _: list[str]) -> tuple[ExitCode, Summa
     """`lethe demo DIR`."""
     from runners.demo import write_demo
 
-    return ExitCode.DONE, {"demo": write_demo(options.folder, options.subjects, options.seed).as_dict()}
+    databases = tuple(filter(None, options.databases.split(",")))
+    return ExitCode.DONE, {
+        "demo": write_demo(options.folder, options.subjects, options.seed, databases=databases).as_dict()
+    }
 
 
 def run_all(options: argparse.Namespace, beam_options: list[str]) -> tuple[ExitCode, Summary]:

@@ -5,11 +5,12 @@
     DIR/faces/part-*.parquet    face vectors, in another order than the records
     DIR/hashes/part-*.parquet   perceptual hashes of the same faces, a derived index
     DIR/geoip.mmdb              the demo world's own IP database
+    DIR/deepface/, ...          with `--databases`: the same faces once more, see `runners.demo_databases`
     DIR/truth.parquet           where every subject really lives
     DIR/demo.json               what was written, from which subjects, seed and world
 
-Nobody in it exists. The same subjects, seed and world give the same bytes. It is written range after range of
-people, so that the memory needed does not grow with the demo.
+Nobody in it exists. The same subjects, seed and world give the same bytes, but for databases. It is written range
+after range of people, so that the memory needed does not grow with the demo.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ import math
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifiers.gather import name_subjects
+from runners.demo_databases import DATABASES, section
 from runners.demo_draw import People, draw_episodes, draw_people
 from runners.demo_networks import write_networks
 from runners.demo_records import BAD_ROWS, Drawn, draw_records
@@ -36,6 +38,7 @@ from runners.demo_text import opaque_ids, pick
 from runners.demo_world import World
 from schemas.errors import InputError
 from schemas.files import TEMPORARY_PREFIX, canonical_json, digest_bytes, write_json
+from schemas.suggest import nearest
 
 FEWEST_SUBJECTS = 10
 _SUBJECTS_PER_FILE = 20_000
@@ -63,23 +66,30 @@ class DemoSummary:
         return {**dataclasses.asdict(self), "folder": str(self.folder)}
 
 
-def write_demo(folder: Path, subjects: int, seed: int, world: World | None = None) -> DemoSummary:
+def write_demo(
+    folder: Path, subjects: int, seed: int, world: World | None = None, databases: Sequence[str] = ()
+) -> DemoSummary:
     """Write a demo of `subjects` people into `folder`, or leave it as it is if it is there already.
 
     Raises:
-        InputError: too few subjects, a negative seed, or the folder holds something else.
+        InputError: too few subjects, a negative seed, an unknown database, or the folder holds something else.
 
     """
     if subjects < FEWEST_SUBJECTS:
         raise InputError(f"a demo of {subjects} subjects shows nothing; at least {FEWEST_SUBJECTS} are needed")
     if seed < 0:
         raise InputError(f"the seed is {seed}; it must be 0 or more")
+    for unknown in sorted({*databases} - DATABASES.keys()):
+        raise InputError(
+            f"a demo has no database {unknown!r}{nearest(unknown, DATABASES)}; it may have {', '.join(DATABASES)}"
+        )
     world = world or World()
     drawn_from = {
         "format": _FORMAT,
         "subjects": subjects,
         "seed": seed,
         "world": digest_bytes(canonical_json(dataclasses.asdict(world))),
+        **({"databases": sorted(databases)} if databases else {}),
     }
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         return _already_there(folder, drawn_from)
@@ -88,6 +98,7 @@ def write_demo(folder: Path, subjects: int, seed: int, world: World | None = Non
     try:
         aside.mkdir()
         counts = _write_all(aside, subjects, seed, world)
+        _write_databases(aside, databases, counts["records"], seed)
         for finished in sorted(aside.iterdir()):
             finished.replace(folder / finished.name)
     finally:
@@ -109,7 +120,8 @@ def _already_there(folder: Path, drawn_from: dict[str, Any]) -> DemoSummary:
         raise InputError(
             f"{folder} holds {what}, and nothing is overwritten; name a folder that is empty or not there yet"
         )
-    return DemoSummary(folder, **{key: value for key, value in found.items() if key not in ("format", "world")})
+    told = {field.name for field in dataclasses.fields(DemoSummary)}
+    return DemoSummary(folder, **{key: value for key, value in found.items() if key in told})
 
 
 def _write_all(folder: Path, subjects: int, seed: int, world: World) -> dict[str, Any]:
@@ -121,6 +133,14 @@ def _write_all(folder: Path, subjects: int, seed: int, world: World) -> dict[str
     write_faces(folder / "faces", records, seed)
     write_hashes(folder / "hashes", records, seed)
     return {"records": records, "faces": records, "truth_rows": truth_rows, "bad_rows": bad_rows}
+
+
+def _write_databases(folder: Path, kinds: Sequence[str], total: int, seed: int) -> None:
+    with (folder / "job.toml").open("a", encoding="utf-8") as job:
+        for kind in kinds:
+            (folder / kind).mkdir()
+            DATABASES[kind][0](folder, total, seed)
+            job.write(section(kind))
 
 
 def _write_records(folder: Path, subjects: int, seed: int, world: World) -> tuple[int, int, dict[str, int]]:

@@ -76,6 +76,19 @@ def test_the_golden_run(demo: Path, capsys: Capture) -> None:
     assert found == json.loads(GOLDEN.read_text())
 
 
+def test_the_same_faces_go_from_every_embedded_database(tmp_path: Path, capsys: Capture) -> None:
+    """DeepFace's, FAISS's, Lance's and Delta's own software wrote them; what a dry run finds is what is removed."""
+    write_demo(tmp_path / "demo", subjects=400, seed=7, databases=("deepface", "faiss", "lance", "delta"))
+    dry = lethe(capsys, "run", tmp_path / "demo")["purge"]["stores"]
+    assert {store["rows_matched"] for store in dry.values()} == {109}
+    done = lethe(capsys, "run", tmp_path / "demo", "--execute")
+    assert len(done["purge"]["stores"]) == len(STORES) + 4
+    for name, store in done["purge"]["stores"].items():
+        assert (store["rows_removed"], store["uncompacted"]) == (109, []), name
+    for name, store in done["verification"]["stores"].items():
+        assert (store["verdict"], store["rows_lost"]) == ("CLEAN", 0), (name, store["reasons"])
+
+
 def test_what_is_listed_is_gone_and_everything_else_is_there(demo: Path, capsys: Capture) -> None:
     before = {store: faces_in(demo / store) for store in STORES}
     lethe(capsys, "run", demo, "--execute")
