@@ -8,6 +8,7 @@
 What is in them is drawn like the demo's other stores; their bytes are not the same twice: databases note the time.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ Vectors = npt.NDArray[np.float32]
 def write_deepface(folder: Path, total: int, seed: int) -> None:
     """Register every face with DeepFace's own client, crop and all, and have DeepFace build its index."""
     os.environ.setdefault("DEEPFACE_BACKEND_ENGINE", "onnx")  # else it loads whatever framework is installed
+    os.environ.setdefault("DEEPFACE_LOG_LEVEL", str(logging.ERROR))  # it writes to standard output
     from deepface import DeepFace
     from deepface.modules.database.sqlite import SqliteClient
 
