@@ -31,7 +31,7 @@ COMMAND = "import sys; from runners.cli import main; sys.exit(main(sys.argv[1:])
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def jars() -> None:
     if shutil.which("java") is None:
         pytest.skip("Flink needs Java, which is not installed")
     job_server_jar.cache_clear()
@@ -39,7 +39,18 @@ def cluster() -> Iterator[Cluster]:
         job_server_jar("flink")
     except InputError:
         pytest.skip("the pinned jars are not there: python -m runners.engines.jars flink")
+
+
+@pytest.fixture(scope="module")
+def cluster(jars: None) -> Iterator[Cluster]:
     with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def restarting(jars: None) -> Iterator[Cluster]:
+    """A cluster that starts a failed job again by itself."""
+    with running_cluster(restarts=20) as running:
         yield running
 
 
@@ -69,9 +80,8 @@ def here(drawn: Path) -> Path:
 
 
 def test_the_cluster_inside_the_job_server_gives_the_same_bytes(
-    drawn: Path, here: Path, cluster: Cluster, tmp_path: Path, capsys: Capture
+    drawn: Path, here: Path, jars: None, tmp_path: Path, capsys: Capture
 ) -> None:
-    del cluster  # only for its reasons to skip
     job = Path(shutil.copytree(drawn, tmp_path / "job"))
     lethe(capsys, "run", job, "--execute", "--", "--runner=FlinkRunner", "--flink_master=[local]")
     assert differences(here, job) == []
@@ -116,20 +126,20 @@ def test_a_machine_that_dies_loses_nothing(
 
 
 def test_flink_goes_on_by_itself_where_it_is_told_to(
-    whole: Cluster, drawn: Path, here: Path, tmp_path: Path, capsys: Capture
+    restarting: Cluster, drawn: Path, here: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     job = Path(shutil.copytree(drawn, tmp_path / "job"))
-    retries = ("--number_of_execution_retries=20", "--execution_retry_delay=2000", "--parallelism=2")
-    assert kill_during(whole, "score", job, "out/work/*/units/*", *retries) == 0
+    # As many slots as one TaskManager has: the other takes over.
+    assert kill_during(restarting, "score", job, "out/work/*/units/*", "--parallelism=2") == 0
     lethe(capsys, "run", job, "--execute")
     assert differences(here, job) == []
 
 
 def test_a_bundle_that_is_retried_changes_nothing(
-    whole: Cluster, drawn: Path, here: Path, tmp_path: Path, capsys: Capture
+    restarting: Cluster, drawn: Path, here: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     job, mark = Path(shutil.copytree(drawn, tmp_path / "job")), tmp_path / "failed"
-    score_only(job, [*whole.beam_options, "--number_of_execution_retries=2"], mark)
+    score_only(job, restarting.beam_options, mark)
     assert mark.exists()
     lethe(capsys, "run", job, "--execute")
     assert differences(here, job) == []

@@ -79,6 +79,13 @@ env.log.dir: {{folder}}
 """
 
 
+_RESTARTS = """\
+restart-strategy.type: fixed-delay
+restart-strategy.fixed-delay.attempts: {restarts}
+restart-strategy.fixed-delay.delay: 2 s
+"""
+
+
 @dataclass
 class Cluster:
     """A running cluster; `folder` holds its settings and logs."""
@@ -154,8 +161,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_cluster(task_managers: int = 2) -> Iterator[Cluster]:
-    """A cluster on free ports, ended on leaving, with all its workers.
+def running_cluster(task_managers: int = 2, restarts: int = 0) -> Iterator[Cluster]:
+    """A cluster on free ports, ended on leaving, with all its workers; it restarts a failed job so many times.
 
     Raises:
         InputError: Java or a pinned jar is missing.
@@ -168,6 +175,8 @@ def running_cluster(task_managers: int = 2) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="lethe-flink-"))
     rpc, rest, pool = _free_ports(3)
     settings = _SETTINGS.format(rpc=rpc, rest=rest, folder=folder)
+    if restarts:
+        settings += _RESTARTS.format(restarts=restarts)
     (folder / "config.yaml").write_text(settings, encoding="utf-8")
     cluster = Cluster(folder, rest, pool)
     with _ended_in_order():
