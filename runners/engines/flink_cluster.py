@@ -123,7 +123,8 @@ class Cluster:
         until = time.monotonic() + _READY_SECONDS
         while time.monotonic() < until:
             with contextlib.suppress(InputError):
-                if read_overview(self.master)["taskmanagers"] == task_managers:
+                found = read_overview(self.master)  # a TaskManager is there a moment before its slots are
+                if (found["taskmanagers"], found["slots-total"]) == (task_managers, task_managers * SLOTS):
                     return
             if any(process.poll() is not None for process in self._processes()):
                 break
