@@ -3,6 +3,7 @@
 parts ─ CheckParts ─ reports ─ (driver) ─ the manifests, or a ManifestError that names what differs
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,22 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.ledger import Ledger
 from schemas.errors import InputError, ManifestError
 from schemas.files import canonical_json, digest_bytes, digest_file
 from schemas.job import Job
-from schemas.manifests import ENTRIES, Manifest, Part, load_manifest, manifest_root, part_root
+from schemas.manifests import (
+    ENTRIES,
+    ENTRIES_AT_ONCE,
+    Manifest,
+    Part,
+    entry_leaves,
+    load_manifest,
+    manifest_root,
+)
+from schemas.merkle import TreeHash
 
 
 @dataclass(frozen=True)
@@ -34,35 +43,37 @@ class CheckParts(beam.PTransform):
     """PCollection[PartToCheck] → PCollection[dict], one report per part with the problem found, if any."""
 
     def expand(self, parts: beam.PCollection) -> beam.PCollection:
-        """Spread the parts, read each of them whole."""
+        """Spread the parts, read all of each."""
         return parts | beam.Reshuffle() | "CheckPart" >> beam.Map(check_part)
 
 
 def check_part(check: PartToCheck) -> dict[str, Any]:
     """Compare one part with its digests; the report has the tiers counted, and `problem`, None if there is none."""
-    report: dict[str, Any] = {
-        "jurisdiction": check.jurisdiction,
-        "tiers": {},
-        "problem": _part_problem(check),
-    }
-    if report["problem"] is None:
-        tiers = pc.value_counts(pq.read_table(check.path, columns=["tier"]).column("tier"))
-        report["tiers"] = {item["values"]: item["counts"] for item in tiers.to_pylist()}
+    tiers: Counter[str] = Counter()
+    problem = _part_problem(check, tiers)
+    report = {"jurisdiction": check.jurisdiction, "tiers": {} if problem else dict(tiers), "problem": problem}
     return Ledger(check.report_to).enter(f"{check.jurisdiction}-{check.path.stem}", report)
 
 
-def _part_problem(check: PartToCheck) -> str | None:
+def _part_problem(check: PartToCheck, tiers: Counter[str]) -> str | None:
+    """What is wrong with a part, None if nothing is; the tiers of its entries are added to `tiers`."""
     if not check.path.is_file():
         return f"{check.part.name} is missing"
     if digest_file(check.path) != check.part.sha256:
         return f"{check.part.name} has changed since the manifest was written"
+    tree = TreeHash()
     try:
-        entries = pq.read_table(check.path)
+        with pq.ParquetFile(check.path) as file:
+            if not file.schema_arrow.equals(ENTRIES) or file.metadata.num_rows != check.part.rows:
+                return f"{check.part.name} has other columns or rows than the manifest says"
+            for batch in file.iter_batches(ENTRIES_AT_ONCE, use_threads=False):
+                tree.update(entry_leaves(batch))
+                tiers.update(
+                    {item["values"]: item["counts"] for item in batch.column("tier").value_counts().to_pylist()}
+                )
     except (OSError, pa.ArrowException):
         return f"{check.part.name} cannot be read"
-    if not entries.schema.equals(ENTRIES) or len(entries) != check.part.rows:
-        return f"{check.part.name} has other columns or rows than the manifest says"
-    if part_root(entries).hex() != check.part.merkle_root:
+    if tree.digest().hex() != check.part.merkle_root:
         return f"{check.part.name} does not lead to the Merkle root that the manifest gives"
     return None
 

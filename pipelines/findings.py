@@ -1,7 +1,7 @@
 """What only shows when all records are compared: ids that occur twice, faces of two subjects, switchboard numbers.
 
 Every usable record sends its ids, hashed to 128 bits, to a shard of their own; there equal ids meet, and what is found
-travels to the shard of the record's subject as a few packed rows.
+is spilled for the shard of the record's subject.
 """
 
 import enum

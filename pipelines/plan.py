@@ -6,8 +6,9 @@ Each shard writes its part of every manifest; what a manifest says about all par
 the order of the shards, so that the same scores give the same bytes.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,22 @@ import pyarrow.parquet as pq
 
 from classifiers.explain import explain_sentence
 from pipelines.ledger import Ledger
-from pipelines.score import ScoreWork, write_part
+from pipelines.score import ScoreWork
 from schemas.errors import LetheError
-from schemas.files import canonical_json, digest_bytes, digest_file, write_json
+from schemas.files import canonical_json, digest_bytes, digest_file, replacing, write_json
 from schemas.hashing import hash_strings
 from schemas.jurisdictions import Jurisdiction, find_jurisdiction
-from schemas.manifests import ENTRIES, Expectation, Manifest, Part, manifest_root, part_root
+from schemas.manifests import (
+    ENTRIES,
+    ENTRIES_AT_ONCE,
+    Expectation,
+    Manifest,
+    Part,
+    entry_leaves,
+    manifest_root,
+)
+from schemas.merkle import TreeHash
 from schemas.scores import EVIDENCE_CLASSES, TIERS
-
-HASHED_ROWS = 65_536
-"""Entries are hashed so many at a time: of one subject there may be millions, and hashing takes several copies."""
 
 LISTED_TIERS = ("erase", "review", "insufficient")
 
@@ -71,17 +78,18 @@ def write_shard_entries(shard: int, work: PlanWork) -> dict[str, Any]:
     done = work.shards.find(str(shard))
     if done:
         return done
-    placements = pq.read_table(work.score.output("placements", shard))
+    placements = pq.read_table(work.score.output("placements", shard)).combine_chunks()
     scores = pq.read_table(work.score.output("scores", shard))
     report: dict[str, Any] = {"shard": shard}
     for name in work.score.territories:
         mine = scores.filter(pc.equal(scores.column("jurisdiction"), name)).combine_chunks()
         placed = pc.index_in(placements.column("subject_id"), mine.column("subject_id")).to_numpy()
         entries = list_entries(placements, mine, placed, work.digests["model_digest"], find_jurisdiction(name))
+        records = _count_records(placed, mine.column("tier"))
         report[name] = {
             "part": _write_entries(work.manifest_folder(name), shard, entries),
-            "entries": _counts(entries.column("tier"), LISTED_TIERS),
-            "kept": len(placements) - len(entries),
+            "entries": {tier: records[tier] for tier in LISTED_TIERS},
+            "kept": records["keep"],
             "subjects": _counts(mine.column("tier"), TIERS),
             "expected": {kind: _expect(mine, kind) for kind in EVIDENCE_CLASSES},
         }
@@ -94,25 +102,30 @@ def list_entries(
     placed: npt.NDArray[np.int64],
     model: str,
     jurisdiction: Jurisdiction,
-) -> pa.Table:
-    """The entries of one shard and jurisdiction, rows of `ENTRIES`; `placed` is the score row of each placement."""
-    listed = pc.is_in(scores.column("tier"), pa.array(LISTED_TIERS)).to_numpy()
-    rows = pa.array(placed[listed[placed]])
-    placements = placements.filter(pa.array(listed[placed]))
-    # One sentence for a subject, not one for each of its records.
-    of_subject = scores.append_column("reason", explain_sentence(scores)).take(rows)
-    n = len(placements)
-    columns = {
-        "entry_id": name_entries(scores.column("jurisdiction")[0].as_py() if n else "", placements.column("record_id")),
-        "order": pa.array([jurisdiction.order] * n, pa.string()),
-        "record_id": placements.column("record_id"),
-        "face_id": placements.column("face_id"),
-        "model_digest": pa.array([model] * n, pa.string()),
-    }
-    return pa.table(
-        [columns.get(field.name) if field.name in columns else of_subject.column(field.name) for field in ENTRIES],
-        schema=ENTRIES,
-    )
+) -> Iterator[pa.Table]:
+    """The entries of one shard and jurisdiction, as tables of `ENTRIES_AT_ONCE` rows of `ENTRIES`, the last of fewer.
+
+    `placed` is the score row of each placement. Placements and scores come by subject.
+    """
+    listed = np.flatnonzero(pc.is_in(scores.column("tier"), pa.array(LISTED_TIERS)).to_numpy()[placed])
+    for start in range(0, len(listed), ENTRIES_AT_ONCE):
+        at = listed[start : start + ENTRIES_AT_ONCE]
+        # One sentence for a subject, not one for each of its records.
+        subjects, of_record = np.unique(placed[at], return_inverse=True)
+        mine = scores.take(pa.array(subjects))
+        of_subject = mine.append_column("reason", explain_sentence(mine)).take(pa.array(of_record))
+        records = placements.take(pa.array(at))
+        columns = {
+            "entry_id": name_entries(mine.column("jurisdiction")[0].as_py(), records.column("record_id")),
+            "order": pa.repeat(jurisdiction.order, len(at)),
+            "record_id": records.column("record_id"),
+            "face_id": records.column("face_id"),
+            "model_digest": pa.repeat(model, len(at)),
+        }
+        yield pa.table(
+            [columns.get(field.name) if field.name in columns else of_subject.column(field.name) for field in ENTRIES],
+            schema=ENTRIES,
+        )
 
 
 def name_entries(jurisdiction: str, record_ids: pa.ChunkedArray) -> pa.Array:
@@ -123,17 +136,26 @@ def name_entries(jurisdiction: str, record_ids: pa.ChunkedArray) -> pa.Array:
     return pc.binary_join_element_wise(jurisdiction, pa.array(text, pa.string()), "-")
 
 
-def _write_entries(folder: Path, shard: int, entries: pa.Table) -> dict[str, Any] | None:
-    if not len(entries):
+def _write_entries(folder: Path, shard: int, entries: Iterator[pa.Table]) -> dict[str, Any] | None:
+    """Write a part, a row group for each table, and describe it; None, and no part, if there is no table."""
+    first = next(entries, None)
+    if first is None:
         return None
     file = folder / f"entries-{shard:05d}.parquet"
-    write_part(file, entries, ENTRIES)
-    return {
-        "name": file.name,
-        "rows": len(entries),
-        "sha256": digest_file(file),
-        "merkle_root": part_root(pa.Table.from_batches(entries.to_batches(HASHED_ROWS), ENTRIES)).hex(),
-    }
+    rows, tree = 0, TreeHash()
+    with replacing(file) as aside, pq.ParquetWriter(aside, ENTRIES, compression="zstd") as writer:
+        for table in itertools.chain([first], entries):
+            writer.write_table(table)
+            rows += len(table)
+            for batch in table.to_batches():
+                tree.update(entry_leaves(batch))
+    return {"name": file.name, "rows": rows, "sha256": digest_file(file), "merkle_root": tree.digest().hex()}
+
+
+def _count_records(placed: npt.NDArray[np.int64], tiers: pa.ChunkedArray) -> dict[str, int]:
+    """How many records the subjects of each tier have."""
+    records = np.bincount(placed, minlength=len(tiers))
+    return {tier: int(records[pc.equal(tiers, tier).to_numpy()].sum()) for tier in TIERS}
 
 
 def _counts(values: pa.ChunkedArray, names: Iterable[str]) -> dict[str, int]:

@@ -163,7 +163,7 @@ class ReadUnit(beam.DoFn):
 
 
 class ScoreShard(beam.DoFn):
-    """(shard, {"evidence": pointers, "findings": packed findings}) → the shard's report."""
+    """(shard, {"evidence": pointers, "findings": pointers}) → the shard's report."""
 
     def __init__(self, work: ScoreWork) -> None:
         self.work = work
@@ -242,13 +242,19 @@ def unreadable_rows(unit: int, first: int, stop: int) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=EVIDENCE)
 
 
-def find_in_shard(group: tuple[int, Iterable[Pointer]], work: ScoreWork) -> Iterator[tuple[int, bytes]]:
-    """(id shard, pointers) → (subject shard, packed `FINDINGS`) for every subject shard something was found about."""
-    findings = compare_ids(read_spill(group[1], IDS), work.job.signals.switchboard_subjects)
-    of_shard = shard_of(column(findings, "subject"), work.shard_count)
-    for subject_shard in np.unique(of_shard):
-        rows = findings.filter(pa.array(of_shard == subject_shard)).combine_chunks()
-        yield int(subject_shard), pack(rows)
+def find_in_shard(group: tuple[int, Iterable[Pointer]], work: ScoreWork) -> Iterator[tuple[int, Pointer]]:
+    """(id shard, pointers) → (subject shard, Pointer) for every subject shard something was found about.
+
+    What is found is spilled as evidence is: where most records are duplicates, it is as much as there are records.
+    The file is named by the id shard and what is found does not depend on the order of the pointers, so an attempt
+    that runs twice writes the same file.
+    """
+    shard, pointers = group
+    findings = compare_ids(read_spill(pointers, IDS), work.job.signals.switchboard_subjects)
+    if len(findings):
+        with SpillWriter(work.folder / "spill" / "findings" / f"{shard:07d}.arrow", FINDINGS) as spill:
+            spill.write(findings, shard_of(column(findings, "subject"), work.shard_count))
+        yield from spill.pointers().items()
 
 
 def pack(table: pa.Table) -> bytes:
@@ -264,19 +270,19 @@ def unpack(packed: Iterable[bytes], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *(pa.ipc.open_stream(part).read_all() for part in packed)])
 
 
-def gathered_records(pointers: Iterable[Pointer], packed: Iterable[bytes]) -> tuple[pa.Table, pa.Table]:
-    """The usable and the faulty evidence of one shard, in the order of the input.
+def gathered_records(pointers: Iterable[Pointer], findings: Iterable[Pointer]) -> tuple[pa.Table, pa.Table]:
+    """The usable and the faulty evidence of one shard, in the order of the input; `findings` point to `FINDINGS`.
 
     Spill files are named by unit and keep the order of rows, so what is read from them is in that order.
     """
-    evidence = apply_findings(read_spill(pointers, EVIDENCE), unpack(packed, FINDINGS))
+    evidence = apply_findings(read_spill(pointers, EVIDENCE), read_spill(findings, FINDINGS))
     usable = column(evidence, "fault") == Fault.NONE
     return evidence.filter(pa.array(usable)), evidence.filter(pa.array(~usable))
 
 
-def score_shard(shard: int, pointers: list[Pointer], packed: list[bytes], work: ScoreWork) -> dict[str, Any]:
+def score_shard(shard: int, pointers: list[Pointer], findings: list[Pointer], work: ScoreWork) -> dict[str, Any]:
     """Score the subjects of one shard; writes its scores, placements and quarantine, and enters the report."""
-    records, faulty = gathered_records(pointers, packed)
+    records, faulty = gathered_records(pointers, findings)
     scores = decide(score_subjects(records, work.model, work.territories), faulty, work.job)
     write_part(work.output("scores", shard), scores, SCORES)
     write_part(work.output("placements", shard), sort_placements(records.select(PLACEMENTS.names)), PLACEMENTS)

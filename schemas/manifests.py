@@ -20,6 +20,9 @@ from schemas.errors import ManifestError
 from schemas.merkle import leaf_hash, tree_hash
 from schemas.scores import BAR, BARS
 
+ENTRIES_AT_ONCE = 65_536
+"""Entries are written, read and hashed so many at a time: of one subject there may be millions, all in one part."""
+
 ENTRIES = pa.schema(
     [
         pa.field("entry_id", pa.string(), nullable=False),
@@ -118,16 +121,12 @@ def load_manifest(folder: Path) -> Manifest:
 def entry_leaves(entries: pa.RecordBatch) -> list[bytes]:
     """Leaf hashes of a batch of `ENTRIES` of n rows: n digests of 32 bytes."""
     fields = [
-        _bars_text(column) if field.type == BARS else _text(column)
+        _netstring(_bars_text(column)) if field.type == BARS else _field(column)
         for field, column in zip(ENTRIES, entries.columns, strict=True)
     ]
-    content = pc.binary_join_element_wise(*map(_netstring, fields), _binary(""))
+    content = pc.binary_join_element_wise(*fields, _binary(""))
+    # A digest for each row is all that Python does here; a hash of many rows at once is in no library.
     return [leaf_hash(row) for row in content.to_pylist()]
-
-
-def part_root(entries: pa.Table) -> bytes:
-    """Merkle tree hash over the rows of one part."""
-    return tree_hash(leaf for batch in entries.to_batches() for leaf in entry_leaves(batch))
 
 
 def manifest_root(part_roots: list[bytes]) -> bytes:
@@ -139,16 +138,18 @@ def _binary(value: str) -> pa.Scalar:
     return pa.scalar(value.encode(), pa.large_binary())
 
 
-def _text(column: pa.Array) -> pa.Array:
+def _field(column: pa.Array) -> pa.Array:
+    """The netstring of each value, null where it is; made once for each different value, as most occur many times."""
     if pa.types.is_floating(column.type):  # the bits, so that no printing of a number can matter
-        bits = pa.Array.from_buffers(pa.int64(), len(column), column.buffers(), offset=column.offset)
-        column = bits
-    return column.cast(pa.large_string()).cast(pa.large_binary())
+        column = column.view(pa.int64())
+    encoded = column.dictionary_encode()
+    text = encoded.dictionary.cast(pa.large_string()).cast(pa.large_binary())
+    return _netstring(text).take(encoded.indices)
 
 
-def _netstring(column: pa.Array) -> pa.Array:
-    length = pc.binary_length(column).cast(pa.large_string()).cast(pa.large_binary())
-    return pc.binary_join_element_wise(length, column, _binary(":"))
+def _netstring(text: pa.Array) -> pa.Array:
+    length = pc.binary_length(text).cast(pa.large_string()).cast(pa.large_binary())
+    return pc.binary_join_element_wise(length, text, _binary(":"))
 
 
 def _bars_text(bars: pa.Array) -> pa.Array:
@@ -156,9 +157,8 @@ def _bars_text(bars: pa.Array) -> pa.Array:
     flat = pc.list_flatten(bars)
     fields = []
     for index, field in enumerate(BAR):
-        column = pc.struct_field(flat, [index])
-        text = pc.fill_null(_netstring(_text(column)), _binary("-")) if field.nullable else _netstring(_text(column))
-        fields.append(text)
+        text = _field(pc.struct_field(flat, [index]))
+        fields.append(pc.fill_null(text, _binary("-")) if field.nullable else text)
     joined = pc.binary_join_element_wise(*fields, _binary(""))
     offsets = pc.cumulative_sum(pc.list_value_length(bars).cast(pa.int64()))
     starts = pa.concat_arrays([pa.array([0], pa.int64()), offsets])

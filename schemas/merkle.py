@@ -1,5 +1,6 @@
 """Merkle tree hashes as in RFC 9162 section 2.1.1: SHA-256, leaves and nodes told apart by a first byte."""
 
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 
@@ -14,25 +15,41 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def tree_hash(leaves: Iterable[bytes]) -> bytes:
-    """Merkle tree hash of leaf hashes in their order, in memory that grows with the logarithm of their number.
+class TreeHash:
+    """Merkle tree hash of leaf hashes that come in pieces; what it keeps grows with the logarithm of their number.
 
-    RFC 9162 splits n leaves at the largest power of two below n; a stack of complete subtrees, merged when two have
-    the same size and folded from the right at the end, gives the same tree.
+    RFC 9162 splits n leaves at the largest power of two below n. So nodes are paired level by level, the one that is
+    left over at a level waits for the next piece, and those that wait at the end are folded from the right.
     """
-    stack: list[tuple[int, bytes]] = []
-    for leaf in leaves:
-        size, digest = 1, leaf
-        while stack and stack[-1][0] == size:
-            digest = node_hash(stack.pop()[1], digest)
-            size *= 2
-        stack.append((size, digest))
-    if not stack:
-        return hashlib.sha256().digest()
-    root = stack.pop()[1]
-    while stack:
-        root = node_hash(stack.pop()[1], root)
-    return root
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes | None] = []
+
+    def update(self, leaves: Iterable[bytes]) -> None:
+        """Append a piece of leaf hashes, in their order; the piece itself is held in memory."""
+        level, nodes = 0, list(leaves)
+        while nodes:
+            if level == len(self._waiting):
+                self._waiting.append(None)
+            if (before := self._waiting[level]) is not None:
+                nodes.insert(0, before)
+            self._waiting[level] = nodes.pop() if len(nodes) % 2 else None
+            nodes = [node_hash(left, right) for left, right in zip(nodes[::2], nodes[1::2], strict=True)]
+            level += 1
+
+    def digest(self) -> bytes:
+        """The root over all leaves so far."""
+        waiting = [node for node in self._waiting if node is not None]
+        if not waiting:
+            return hashlib.sha256().digest()
+        return functools.reduce(lambda right, left: node_hash(left, right), waiting)
+
+
+def tree_hash(leaves: Iterable[bytes]) -> bytes:
+    """Merkle tree hash of leaf hashes in their order."""
+    tree = TreeHash()
+    tree.update(leaves)
+    return tree.digest()
 
 
 def inclusion_path(leaves: Sequence[bytes], index: int) -> list[bytes]:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.manifests import ENTRIES, entry_leaves, part_root
+from schemas.manifests import ENTRIES, entry_leaves
+from schemas.merkle import tree_hash
 
 BAR = {
     "family": "device",
@@ -36,6 +37,10 @@ ENTRY: dict[str, Any] = {
 
 def table(*entries: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(entries), schema=ENTRIES)
+
+
+def part_root(entries: pa.Table) -> bytes:
+    return tree_hash(leaf for batch in entries.to_batches() for leaf in entry_leaves(batch))
 
 
 def leaf(entry: dict[str, Any]) -> bytes:
