@@ -37,7 +37,7 @@ from schemas.manifests import (
     manifest_root,
 )
 from schemas.merkle import TreeHash
-from schemas.scores import EVIDENCE_CLASSES, TIERS
+from schemas.scores import EVIDENCE_CLASSES, SCORES, TIERS
 
 LISTED_TIERS = ("erase", "review", "insufficient")
 
@@ -79,10 +79,10 @@ def write_shard_entries(shard: int, work: PlanWork) -> dict[str, Any]:
     if done:
         return done
     placements = pq.read_table(work.score.output("placements", shard)).combine_chunks()
-    scores = pq.read_table(work.score.output("scores", shard))
+    scores = split_scores(work.score.output("scores", shard), work.score.territories)
     report: dict[str, Any] = {"shard": shard}
     for name in work.score.territories:
-        mine = scores.filter(pc.equal(scores.column("jurisdiction"), name)).combine_chunks()
+        mine = scores.pop(name).combine_chunks()
         placed = pc.index_in(placements.column("subject_id"), mine.column("subject_id")).to_numpy()
         entries = list_entries(placements, mine, placed, work.digests["model_digest"], find_jurisdiction(name))
         records = _count_records(placed, mine.column("tier"))
@@ -94,6 +94,16 @@ def write_shard_entries(shard: int, work: PlanWork) -> dict[str, Any]:
             "expected": {kind: _expect(mine, kind) for kind in EVIDENCE_CLASSES},
         }
     return work.shards.enter(str(shard), report)
+
+
+def split_scores(file: Path, jurisdictions: Iterable[str]) -> dict[str, pa.Table]:
+    """The scores of one shard by jurisdiction; the file is never in memory whole beside them."""
+    rows: dict[str, list[pa.RecordBatch]] = {name: [] for name in jurisdictions}
+    with pq.ParquetFile(file) as scores:
+        for batch in scores.iter_batches(use_threads=False):
+            for name, batches in rows.items():
+                batches.append(batch.filter(pc.equal(batch.column("jurisdiction"), name)))
+    return {name: pa.Table.from_batches(batches, SCORES) for name, batches in rows.items()}
 
 
 def list_entries(

@@ -20,7 +20,7 @@ from schemas.errors import ManifestError
 from schemas.merkle import leaf_hash, tree_hash
 from schemas.scores import BAR, BARS
 
-ENTRIES_AT_ONCE = 65_536
+ENTRIES_AT_ONCE = 16_384
 """Entries are written, read and hashed so many at a time: of one subject there may be millions, all in one part."""
 
 ENTRIES = pa.schema(

@@ -13,9 +13,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+import pipelines.check
 import pipelines.inventory
+import pipelines.plan
 import pipelines.score
-from tests.jobs import lethe, read_scores, write_job, write_records
+from pipelines.findings import FINDINGS
+from pipelines.score import extract_unit, find_in_shard
+from pipelines.spill import Pointer, read_spill
+from runners.stages import Session
+from schemas.job import load_job
+from schemas.manifests import load_manifest
+from tests.jobs import digests, lethe, read_scores, write_job, write_records
 
 Capture = pytest.CaptureFixture[str]
 N = 3_000
@@ -57,12 +65,14 @@ def test_any_shape_is_scored_whole_and_the_same_in_pieces_of_any_size(
     shape: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
-    for rows in (100_000, 400):
+    for rows, planned, checked in ((100_000, 16_384, 16_384), (400, 64, 50)):
         folder = tmp_path / str(rows)
         write_records(folder / "records" / "a.parquet", columns(shape), row_group=200)
         write_job(folder)
         for module in (pipelines.inventory, pipelines.score):
             monkeypatch.setattr(module, "rows_at_once", lambda _, rows=rows: rows)
+        monkeypatch.setattr(pipelines.plan, "ENTRIES_AT_ONCE", planned)
+        monkeypatch.setattr(pipelines.check, "ENTRIES_AT_ONCE", checked)
         score = lethe(capsys, "plan", folder)["score"]
         assert score["read"] == N == score["scored"] + score["quarantined"]
         assert score["quarantined"] == (N - 1 if shape == "one record id" else 0)
@@ -83,9 +93,28 @@ def test_without_a_subject_every_record_is_one(tmp_path: Path, capsys: Capture) 
     assert lethe(capsys, "score", write_job(tmp_path))["score"]["subjects"] == N
 
 
+def test_what_is_found_twice_is_spilled_once(tmp_path: Path, capsys: Capture) -> None:
+    """An engine may run a bundle again: the same file, the same pointers, whatever the order of what came in."""
+    write_records(tmp_path / "records" / "a.parquet", columns("one record id"), row_group=200)
+    session = Session.start(load_job(write_job(tmp_path)), [])
+    work = session.work
+    session.inventory.save(work.folder / "inventory.json")
+    sources = work.sources()
+    reports = [extract_unit(unit, work, sources) for unit in work.inventory.units()]
+    pointers = [Pointer(path, tuple(batches)) for report in reports for _, path, batches in report["ids"]]
+    first = list(find_in_shard((0, pointers), work))
+    written = digests(work.folder / "spill" / "findings")
+    assert list(find_in_shard((0, reversed(pointers)), work)) == first
+    assert digests(work.folder / "spill" / "findings") == written
+    assert sum(len(read_spill([pointer], FINDINGS)) for _, pointer in first) == N - 1
+
+
 @pytest.mark.slow
 def test_a_million_records_of_one_subject_fit_in_memory(tmp_path: Path) -> None:
-    """A subject is never cut, so this is the largest piece of work there is: 2 kB a record, Python itself included."""
+    """A subject is never cut, so this is the largest piece of work there is: scoring it takes 2 kB a record.
+
+    Planning and checking come by slices, 1.3 kB a record; Python itself is included in both.
+    """
     n = 1_000_000
     one = pa.table(columns("one subject"))
     many = pa.concat_tables([one] * -(-n // N)).slice(0, n).combine_chunks()
@@ -94,11 +123,21 @@ def test_a_million_records_of_one_subject_fit_in_memory(tmp_path: Path) -> None:
     write_records(
         tmp_path / "records" / "a.parquet", {**dict(zip(many.column_names, many.columns, strict=True)), **ids}
     )
-    command = [sys.executable, "-c", "import sys; from runners.cli import main; sys.exit(main())", "score"]
-    options = [str(write_job(tmp_path)), "--", "--direct_num_workers=2"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    job = write_job(tmp_path)
+    assert peak_of("score", job) < 2_000 * n
+    assert len(read_scores(tmp_path / "out")) == 3
+    assert peak_of("plan", job) < 1_300 * n
+    manifest = load_manifest(tmp_path / "out" / "manifests" / "uk")
+    assert sum(manifest.entries.values()) == n
+
+
+def peak_of(command: str, job: Path) -> int:
+    """Bytes that the largest process of a command held at once; it has to end well."""
+    call = [sys.executable, "-c", "import sys; from runners.cli import main; sys.exit(main())", command, str(job)]
+    process = subprocess.Popen(
+        [*call, "--", "--direct_num_workers=2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
-    assert len(read_scores(tmp_path / "out")) == 3
-    assert usage.ru_maxrss * 1024 < 2_000 * n
+    return usage.ru_maxrss * 1024
