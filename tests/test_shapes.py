@@ -17,9 +17,9 @@ import pipelines.check
 import pipelines.inventory
 import pipelines.plan
 import pipelines.score
-from pipelines.findings import FINDINGS
-from pipelines.score import extract_unit, find_in_shard
-from pipelines.spill import Pointer, read_spill
+from pipelines.findings import FINDINGS, IDS
+from pipelines.score import find_in_shard
+from pipelines.spill import SpillWriter, read_spill
 from runners.stages import Session
 from schemas.job import load_job
 from schemas.manifests import load_manifest
@@ -95,18 +95,20 @@ def test_without_a_subject_every_record_is_one(tmp_path: Path, capsys: Capture) 
 
 def test_what_is_found_twice_is_spilled_once(tmp_path: Path, capsys: Capture) -> None:
     """An engine may run a bundle again: the same file, the same pointers, whatever the order of what came in."""
-    write_records(tmp_path / "records" / "a.parquet", columns("one record id"), row_group=200)
-    session = Session.start(load_job(write_job(tmp_path)), [])
-    work = session.work
-    session.inventory.save(work.folder / "inventory.json")
-    sources = work.sources()
-    reports = [extract_unit(unit, work, sources) for unit in work.inventory.units()]
-    pointers = [Pointer(path, tuple(batches)) for report in reports for _, path, batches in report["ids"]]
+    write_records(tmp_path / "records" / "a.parquet", columns("one record id"))
+    work = Session.start(load_job(write_job(tmp_path)), []).work
+    pointers = []
+    for unit in range(3):
+        known = {"unit": np.full(N, unit), "row": np.arange(N), "subject": np.arange(N) % 7}
+        ids = pa.table({field.name: pa.array(known.get(field.name, np.zeros(N)), field.type) for field in IDS})
+        with SpillWriter(tmp_path / f"{unit}.arrow", IDS) as spill:
+            spill.write(ids.cast(IDS), np.zeros(N, np.int64))
+        pointers.append(spill.pointers()[0])
     first = list(find_in_shard((0, pointers), work))
     written = digests(work.folder / "spill" / "findings")
     assert list(find_in_shard((0, reversed(pointers)), work)) == first
     assert digests(work.folder / "spill" / "findings") == written
-    assert sum(len(read_spill([pointer], FINDINGS)) for _, pointer in first) == N - 1
+    assert sum(len(read_spill([pointer], FINDINGS)) for _, pointer in first) == 3 * N - 1
 
 
 @pytest.mark.slow
