@@ -119,7 +119,7 @@ def weigh_shuffle(job: Path) -> int:
     work = ScoreWork(loaded, {}, inventory.rows, job.parent / "shuffle")
     inventory.save(work.folder / "inventory.json")
     unit = next(inventory.units())
-    extract_unit(unit, work, work.sources())
+    extract_unit(unit, work)
     spilt = weigh(work.folder / "spill") * inventory.rows // unit.rows
     shutil.rmtree(work.folder)
     return spilt

@@ -49,7 +49,7 @@ def start(work: ScoreWork, ready: Barrier) -> None:
 
 def extract(unit: Unit) -> dict[str, Any]:
     """Read one unit."""
-    return extract_unit(unit, _Worker.work, _Worker.sources)
+    return extract_unit(unit, _Worker.work)
 
 
 def find(group: Grouped) -> list[tuple[int, bytes]]:

@@ -26,6 +26,7 @@ from classifiers.model import ResidenceModel, load_model
 from classifiers.residence import score_subjects
 from classifiers.tiers import assign_tiers
 from pipelines.findings import FINDINGS, IDS, apply_findings, column, compare_ids, list_ids
+from pipelines.forks import call
 from pipelines.inventory import Inventory, Unit, read_unit, rows_at_once
 from pipelines.ledger import Ledger
 from pipelines.spill import Pointer, SpillWriter, read_spill, shard_of
@@ -79,6 +80,11 @@ class ScoreWork:
     def shards(self) -> Ledger:
         """Shards that were scored."""
         return Ledger(self.folder / "shards")
+
+    def load(self) -> None:
+        """Load what every worker of this machine shares. Raises InputError for a database that cannot be read."""
+        self.sources()
+        _ = self.model, self.inventory
 
     def sources(self) -> SignalSources:
         """The signals' models and databases."""
@@ -136,7 +142,9 @@ class GatherSubjects(beam.PTransform):
         """List, read, compare, group."""
         units = start | "ListUnits" >> beam.FlatMap(list_units, self.work) | beam.Reshuffle()
         read = units | "ReadUnits" >> beam.ParDo(ReadUnit(self.work)).with_outputs("ids", main="evidence")
-        findings = read.ids | "GroupIds" >> beam.GroupByKey() | "CompareIds" >> beam.FlatMap(find_in_shard, self.work)
+        findings = (
+            read.ids | "GroupIds" >> beam.GroupByKey() | "CompareIds" >> beam.FlatMap(find_for_subjects, self.work)
+        )
         return {"evidence": read.evidence, "findings": findings} | "GroupSubjects" >> beam.CoGroupByKey()
 
 
@@ -148,13 +156,12 @@ class ReadUnit(beam.DoFn):
         self.records_read = Metrics.counter("lethe", "records_read")
 
     def setup(self) -> None:
-        """Load models and databases, once a process."""
+        """Use one core a worker."""
         pa.set_cpu_count(1)
-        self.sources = self.work.sources()
 
     def process(self, unit: Unit) -> Iterator[Any]:
         """Read one unit, unless it was read before."""
-        report = self.work.units.find(str(unit.index)) or extract_unit(unit, self.work, self.sources)
+        report = self.work.units.find(str(unit.index)) or call(extract_unit, unit, self.work)
         self.records_read.inc(unit.rows)
         for shard, path, batches in report["evidence"]:
             yield shard, Pointer(path, tuple(batches))
@@ -173,8 +180,8 @@ class ScoreShard(beam.DoFn):
     def process(self, element: Grouped) -> Iterator[dict[str, Any]]:
         """Score one shard, unless it was scored before."""
         shard, grouped = element
-        report = self.work.shards.find(str(shard)) or score_shard(
-            shard, list(grouped["evidence"]), list(grouped["findings"]), self.work
+        report = self.work.shards.find(str(shard)) or call(
+            score_shard, shard, list(grouped["evidence"]), list(grouped["findings"]), self.work
         )
         self.scored.inc(report["scored"])
         self.quarantined.inc(report["quarantined"])
@@ -187,7 +194,7 @@ def list_units(start: object, work: ScoreWork) -> Iterator[Unit]:
     return work.inventory.units()
 
 
-def extract_unit(unit: Unit, work: ScoreWork, sources: SignalSources) -> dict[str, Any]:
+def extract_unit(unit: Unit, work: ScoreWork) -> dict[str, Any]:
     """Read one unit and spill its evidence by subject and its ids by id; returns the pointers, and enters them."""
     shards = work.shard_count
     name, held = f"{unit.index:07d}.arrow", rows_at_once(work.records)
@@ -195,7 +202,7 @@ def extract_unit(unit: Unit, work: ScoreWork, sources: SignalSources) -> dict[st
         SpillWriter(work.folder / "spill" / "evidence" / name, EVIDENCE, held) as evidence_spill,
         SpillWriter(work.folder / "spill" / "ids" / name, IDS, held) as ids_spill,
     ):
-        for evidence in unit_evidence(unit, work, sources):
+        for evidence in unit_evidence(unit, work, work.sources()):
             subjects = hash_strings(evidence.column("subject_id").combine_chunks())
             ids = list_ids(evidence, subjects)
             evidence_spill.write(evidence, shard_of(subjects, shards))
@@ -242,7 +249,13 @@ def unreadable_rows(unit: int, first: int, stop: int) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=EVIDENCE)
 
 
-def find_in_shard(group: tuple[int, Iterable[Pointer]], work: ScoreWork) -> Iterator[tuple[int, Pointer]]:
+def find_for_subjects(group: tuple[int, Iterable[Pointer]], work: ScoreWork) -> list[tuple[int, Pointer]]:
+    """(id shard, pointers) → (subject shard, Pointer), several."""
+    shard, pointers = group
+    return call(find_in_shard, (shard, list(pointers)), work)
+
+
+def find_in_shard(group: tuple[int, list[Pointer]], work: ScoreWork) -> list[tuple[int, Pointer]]:
     """(id shard, pointers) → (subject shard, Pointer) for every subject shard something was found about.
 
     What is found is spilled as evidence is: where most records are duplicates, it is as much as there are records.
@@ -251,10 +264,11 @@ def find_in_shard(group: tuple[int, Iterable[Pointer]], work: ScoreWork) -> Iter
     """
     shard, pointers = group
     findings = compare_ids(read_spill(pointers, IDS), work.job.signals.switchboard_subjects)
-    if len(findings):
-        with SpillWriter(work.folder / "spill" / "findings" / f"{shard:07d}.arrow", FINDINGS) as spill:
-            spill.write(findings, shard_of(column(findings, "subject"), work.shard_count))
-        yield from spill.pointers().items()
+    if not len(findings):
+        return []
+    with SpillWriter(work.folder / "spill" / "findings" / f"{shard:07d}.arrow", FINDINGS) as spill:
+        spill.write(findings, shard_of(column(findings, "subject"), work.shard_count))
+    return list(spill.pointers().items())
 
 
 def pack(table: pa.Table) -> bytes:

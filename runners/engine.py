@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
 from runners.engines import dataflow, flink, local, prism, spark
@@ -76,6 +76,12 @@ def choose_engine(beam_options: Sequence[str]) -> tuple[str, PipelineOptions]:
         f"--runner={name} {reason}; leave --runner out to run on this machine, or use one of "
         f"{', '.join([*ENGINES, *_AS_GIVEN])}"
     )
+
+
+def processes_of(beam_options: Sequence[str]) -> int:
+    """How many processes of its own lethe may start beside the engine: the local one has threads only."""
+    name, options = choose_engine(beam_options)
+    return options.view_as(DirectOptions).direct_num_workers if ENGINES.get(name) is local else 0
 
 
 def translate_failure(report: str) -> LetheError:

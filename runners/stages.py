@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from classifiers.model import ResidenceModel, load_model
 from pipelines.check import CheckParts, judge_parts, load_manifests, parts_to_check
+from pipelines.forks import forked
 from pipelines.inventory import Inventory, as_first_read, take_inventory
 from pipelines.ledger import Ledger
 from pipelines.plan import PlanWork, WriteEntries, write_manifests
 from pipelines.purge import rewritten_files
 from pipelines.score import ScoreRecords, ScoreWork, write_part
-from runners.engine import run_pipeline
+from runners.engine import choose_engine, processes_of, run_pipeline
 from runners.evaluate import evaluate_run
 from runners.progress import showing
 from runners.report import write_report
@@ -40,7 +41,8 @@ class Session:
 
     @classmethod
     def start(cls, job: Job, beam_options: Sequence[str]) -> "Session":
-        """A session on the job's output folder, which must be held by `only_one`."""
+        """A session on the job's output folder, which must be held by `only_one`; the options are checked."""
+        choose_engine(beam_options)
         return cls(job, RunState(job.out), beam_options)
 
     def run(self, label: str, build: Callable[[beam.Pipeline], object], done: Ledger, total: int) -> None:
@@ -98,10 +100,11 @@ def score(session: Session) -> dict[str, Any]:
     if done := state.finished("score"):
         return done
     remove_temporaries(job.out)
-    work.sources()  # a database that cannot be read stops the job here, before any work
     session.inventory.save(work.folder / "inventory.json")
+    work.load()  # a database that cannot be read stops the job here, before any work
     units = sum(1 for _ in session.inventory.units())
-    session.run("score", lambda pipeline: pipeline | beam.Create([None]) | ScoreRecords(work), work.units, units)
+    with forked(min(processes_of(session.beam_options), units)):
+        session.run("score", lambda pipeline: pipeline | beam.Create([None]) | ScoreRecords(work), work.units, units)
     report = add_up(work)
     quarantine_files(work)
     shutil.rmtree(work.folder / "spill", ignore_errors=True)

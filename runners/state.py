@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
@@ -110,4 +111,6 @@ def only_one(job: Job) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f"another lethe is at work in {str(job.out)!r}; wait for it to end") from error
+        # Else a worker process that outlives its killed parent by a moment would go on holding it.
+        os.register_at_fork(after_in_child=lock.close)
         yield

@@ -201,7 +201,7 @@ def test_the_page_is_written_anew_and_another_run_forgets_the_evaluation(job: Pa
 def test_a_run_of_a_job_that_names_the_truth_is_evaluated_once(job: Path, capsys: Capture) -> None:
     summary = lethe(capsys, "run", job)
     assert summary["evaluation"]["scored"] > 400
-    assert lethe(capsys, "run", job) == summary
+    assert lethe(capsys, "run", job)["evaluation"] == summary["evaluation"]
     truth = read_truth(job)
     evaluate(job, write_truth(job, list(truth)[:50], list(truth.values())[:50]))
     assert lethe(capsys, "report", job)["evaluation"]["named"] == 50, "an evaluation asked for is not replaced"
