@@ -21,7 +21,7 @@ from runners.engines.flink_cluster import running_cluster
 from runners.engines.jars import fetch_jars
 from schemas.errors import LetheError
 
-TIMES = frozenset({"mtime_ns"})
+TIMES = frozenset({"mtime_ns", "matched_at", "removed_at", "compacted_at"})
 """Fields of a receipt that say when."""
 
 COMPARED = ("out/scores", "out/manifests", "out/quarantine", "faces", "hashes", "records")
