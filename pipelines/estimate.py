@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from classifiers.episodes import find_episodes
 from classifiers.histories import HISTORIES, count_histories, merge_histories
-from pipelines.score import GatherSubjects, Grouped, ScoreWork, gathered_records, pack, unpack
+from pipelines.score import GatherSubjects, Grouped, ScoreWork, gathered_records
 from schemas.countries import NONE, country_indices
 from schemas.files import replacing
 from schemas.hashing import hash_strings
@@ -95,7 +95,7 @@ def merge_packed(parts: Iterable[bytes]) -> bytes:
 
 
 def count_shard(element: Grouped, work: EstimateWork) -> bytes:
-    """(shard, {"evidence": pointers, "findings": packed findings}) → the packed HISTORIES of its subjects."""
+    """(shard, {"evidence": pointers, "findings": pointers}) → the packed HISTORIES of its subjects."""
     _, grouped = element
     usable, _ = gathered_records(grouped["evidence"], grouped["findings"])
     episodes = find_episodes(usable, work.reading.model.trust)
@@ -146,3 +146,16 @@ def write_counts(packed: bytes, work: EstimateWork) -> str:
 def read_counts(work: EstimateWork) -> pa.Table:
     """The counts, once they are written."""
     return unpack([work.counts.read_bytes()], HISTORIES)
+
+
+def pack(table: pa.Table) -> bytes:
+    """A small table as the bytes of an IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def unpack(packed: Iterable[bytes], schema: pa.Schema) -> pa.Table:
+    """The rows of several packed tables."""
+    return pa.concat_tables([schema.empty_table(), *(pa.ipc.open_stream(part).read_all() for part in packed)])

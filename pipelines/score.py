@@ -271,19 +271,6 @@ def find_in_shard(group: tuple[int, list[Pointer]], work: ScoreWork) -> list[tup
     return list(spill.pointers().items())
 
 
-def pack(table: pa.Table) -> bytes:
-    """A small table as the bytes of an IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
-
-
-def unpack(packed: Iterable[bytes], schema: pa.Schema) -> pa.Table:
-    """The rows of several packed tables."""
-    return pa.concat_tables([schema.empty_table(), *(pa.ipc.open_stream(part).read_all() for part in packed)])
-
-
 def gathered_records(pointers: Iterable[Pointer], findings: Iterable[Pointer]) -> tuple[pa.Table, pa.Table]:
     """The usable and the faulty evidence of one shard, in the order of the input; `findings` point to `FINDINGS`.
 

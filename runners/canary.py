@@ -35,6 +35,7 @@ from schemas.files import replacing, split_glob, write_json
 from schemas.job import Job, StoreSection
 from schemas.manifests import Manifest
 from schemas.records import plan_reading
+from schemas.s3 import Place
 from stores.audit.control import look_for
 from stores.audit.inventory import Kind
 from stores.audit.readers import open_reader
@@ -174,7 +175,9 @@ def _among(column: pa.Array | pa.ChunkedArray, names: list[str]) -> pa.Array | p
 
 def _records(job: Job, canaries: list[Canary], token: str) -> tuple[Path, pa.Table]:
     """The file to write into the records, and its content in the schema of the first file there."""
-    path = job.path(job.records.path)
+    path = job.source
+    if isinstance(path, Place):
+        raise InputError("[records] lie on S3, where lethe plants no canaries; write a few records there yourself")
     root, files = list_parquet(path)
     target = files[0].parent / f"canaries-{token}.parquet"
     if path.is_file() or not (path.is_dir() or target.match(path.name)):

@@ -8,6 +8,8 @@ It shares no code with the purge it checks, and reads a store as files, not thro
     control     a positive control: planted ids and vectors must be found, or the scan proves nothing
     verdict     CLEAN, RESIDUE or UNVERIFIED per store, and whether rows were lost
 
-underneath: `rows` (digest), `fingerprints`, `needles` and `scan` (search), `pages`, `compact` and `bloom` (Parquet's
-bytes), `containers` (other formats), `arrays` and `siphash`.
+`reader` says how it reads a kind of store, one `*_reader` module each, and `readers` opens them by name. Underneath:
+`rows` (digest), `fingerprints`, `needles` and `scan` (search), `examine` (what is in some bytes), `containers` (which
+format they are), `parquet`, `pages`, `compact` and `bloom` (Parquet's), `avro`, `jsontext`, `lance_file`, `faiss_file`,
+`sqlite`, `postgres` and `pglz` (others'), `arrays` and `siphash`.
 """
