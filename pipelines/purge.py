@@ -9,7 +9,7 @@ repeated: killed at any moment, the same command finishes what was begun.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from apache_beam.metrics import Metrics
 
 from pipelines.baseline import BaselineWork, accept_schema, inspect_survivors, keep_baseline
 from pipelines.ledger import Ledger, name_work
+from schemas.errors import InputError
 from schemas.job import Job, StoreSection
 from schemas.manifests import Manifest
 from stores.contract import Receipt, Status, Store
@@ -107,10 +108,16 @@ def locate_unit(unit: str, work: PurgeWork) -> dict[str, Any]:
 
 
 def purge_unit(unit: str, keys: KeySet, work: PurgeWork) -> Receipt:
-    """Remove the keys from one unit, and what a removal leaves; the baseline is on disk before the unit is touched."""
+    """Remove the keys from one unit, and what a removal leaves; the baseline is on disk before the unit is touched.
+
+    A unit of which the keys can be read and the rest cannot is unreadable, and stops no other.
+    """
     store = work.open_store()
     match = store.locate(unit, keys)
-    baseline = keep_baseline(match, keys, work.baseline)
+    try:
+        baseline = keep_baseline(match, keys, work.baseline)
+    except InputError as error:
+        baseline, match = None, replace(match, positions=(), problem=str(error))
     inspect = inspect_survivors(baseline, work.baseline) if baseline else None
     receipt = store.compact(store.purge(match, keys, work.receipts, inspect), keys, work.receipts)
     if baseline and any("metadata" in lost for lost in receipt.dropped):

@@ -70,3 +70,16 @@ def test_a_file_that_was_written_wrong_does_not_replace_the_old_one(
     assert [found.name for found in Path(work.section.path).iterdir()] == ["f.parquet"]
     monkeypatch.undo()
     assert purge(work) is Status.REMOVED
+
+
+def test_a_file_of_which_only_the_keys_can_be_read_stops_no_other(work: PurgeWork) -> None:
+    (whole,) = Path(work.section.path).iterdir()
+    damaged = whole.with_name("a.parquet")
+    content = bytearray(whole.read_bytes())
+    column = pq.read_metadata(whole).row_group(0).column(1)
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    damaged.write_bytes(content)
+    statuses = [purge_unit(unit, work.open_keys(), work).status for unit in work.open_store().units()]
+    assert statuses == [Status.UNREADABLE, Status.REMOVED]
+    assert damaged.read_bytes() == content
