@@ -7,7 +7,6 @@ says little about residence by itself; how little is for the residence model to 
 """
 
 import enum
-import functools
 import threading
 
 import numpy as np
@@ -17,7 +16,14 @@ import pyarrow.compute as pc
 
 from classifiers.langdetect_batch import LangdetectModel, langdetect_scores, load_langdetect
 from classifiers.langid_batch import LangidModel, langid_scores, load_langid
-from classifiers.language_calibration import NO_LANGUAGE, Temperature, language_columns, log_probabilities, softmax
+from classifiers.language_calibration import (
+    NO_LANGUAGE,
+    Temperature,
+    add_log_probabilities,
+    find_likeliest,
+    language_columns,
+    softmax,
+)
 from classifiers.language_text import clean_texts
 from schemas.countries import NONE, language_index
 from schemas.evidence import SIGNALS, NullReason, Signal
@@ -35,7 +41,7 @@ MIN_N_GRAMS = 6
 _LANGDETECT_ALONE = Temperature(3.0, 0.08)  # length in n-grams
 _LANGDETECT_MIXED = Temperature(1.3, 0.54, unknown=-10.0)
 _LANGID_MIXED = Temperature(0.5, 0.41)  # length in bytes
-_LANGDETECT_SHARE = np.float32(0.3)
+_LANGDETECT_SHARE, _ALL = np.float32(0.3), np.float32(1)
 
 _BLOCK = 8_192
 """So many texts are judged at a time: their scores in all languages stay in the cache, in memory that is used again."""
@@ -69,15 +75,28 @@ class LanguageModel:
         Takes strings or binary as they were found, and cleans them (`clean_texts`). A row sums to at most 1: the rest
         is the probability that the text is in no language. A row depends on its own text alone, whatever the batch.
         """
+        logits, n_grams = self._weigh(texts)
+        return softmax(logits)[:, :NO_LANGUAGE], n_grams
+
+    def likeliest(
+        self, texts: pa.Array
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """The likeliest language of n texts and its probability, as of `distribution`, and the n-grams; each `(n,)`."""
+        logits, n_grams = self._weigh(texts)
+        return *find_likeliest(logits, NO_LANGUAGE), n_grams
+
+    def _weigh(self, texts: pa.Array) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
         clean = clean_texts(texts)
         scores, n_grams = langdetect_scores(clean, self._langdetect)
-        to_log = functools.partial(log_probabilities, scores, self._langdetect_columns, n_grams)
+        logits = np.zeros((len(texts), NO_LANGUAGE + 1), np.float32)
         if self._langid is None:
-            return softmax(to_log(_LANGDETECT_ALONE))[:, :NO_LANGUAGE], n_grams
-        langid, n_features, n_bytes = langid_scores(clean, self._langid)
-        mixed = _LANGDETECT_SHARE * to_log(_LANGDETECT_MIXED)
-        mixed += (1 - _LANGDETECT_SHARE) * log_probabilities(langid, self._langid_columns, n_bytes, _LANGID_MIXED)
-        return softmax(mixed)[:, :NO_LANGUAGE], n_grams + n_features
+            add_log_probabilities(logits, _ALL, scores, self._langdetect_columns, n_grams, _LANGDETECT_ALONE)
+            return logits, n_grams
+        share = _LANGDETECT_SHARE
+        add_log_probabilities(logits, share, scores, self._langdetect_columns, n_grams, _LANGDETECT_MIXED)
+        scores, n_features, n_bytes = langid_scores(clean, self._langid)
+        add_log_probabilities(logits, _ALL - share, scores, self._langid_columns, n_bytes, _LANGID_MIXED)
+        return logits, n_grams + n_features
 
 
 _models: dict[LanguageMode, LanguageModel] = {}
@@ -144,9 +163,7 @@ def _likeliest(
     n_grams = np.empty(len(texts), np.int32)
     for start in range(0, len(texts), _BLOCK):
         block = slice(start, start + _BLOCK)
-        chances, n_grams[block] = model.distribution(texts[block])
-        top[block] = chances.argmax(axis=1)
-        probability[block] = chances[np.arange(len(chances)), top[block]]
+        top[block], probability[block], n_grams[block] = model.likeliest(texts[block])
     return top, probability, n_grams
 
 

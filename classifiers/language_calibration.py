@@ -44,46 +44,54 @@ def language_columns(labels: tuple[str, ...]) -> npt.NDArray[np.int64]:
     return np.array(columns, np.int64)
 
 
-def log_probabilities(
+def add_log_probabilities(
+    logits: npt.NDArray[np.float32],
+    share: np.float32,
     scores: npt.NDArray[np.float32],
     columns: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int32],
     temperature: Temperature,
-) -> npt.NDArray[np.float32]:
-    """Scores of n texts, `(n, labels)`, as log-probabilities, `(n, NO_LANGUAGE + 1)`.
+) -> None:
+    """Add `share` of the log-probabilities of n texts, from `scores`, `(n, labels)`, to `logits`, `(n, NO_LANGUAGE + 1)`.
 
     `columns` says which language a label is; of several labels for one language the best counts. `lengths`, `(n,)`, is
     in the unit that the temperature was fitted with.
     """
-    log_p: npt.NDArray[np.float32] = _log_rows(scores, columns, lengths, NO_LANGUAGE + 1, *temperature)
-    return log_p
+    _add_rows(logits, share, scores, columns, lengths, *temperature)
 
 
 @numba.njit(nogil=True, cache=True)
-def _log_rows(
+def _add_rows(
+    logits: npt.NDArray[np.float32],
+    share: np.float32,
     scores: npt.NDArray[np.float32],
     columns: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int32],
-    width: int,
     scale: float,
     power: float,
     unknown: float,
-) -> npt.NDArray[np.float32]:
-    out = np.full((len(scores), width), -np.inf, np.float32)
+) -> None:
+    row = np.empty(logits.shape[1], np.float32)
     for i in range(len(scores)):
-        row = out[i]
+        row[:] = -np.inf
         divisor = np.float32(scale * max(lengths[i], 1) ** power)
         for label in range(len(columns)):
             row[columns[label]] = max(row[columns[label]], scores[i, label] / divisor)
         top = np.max(row)
-        total = np.float32(0.0)
-        for score in row:
-            if score - top > _NEGLIGIBLE:
-                total += np.exp(score - top)
-        log_total = top + np.log(total)
-        for language in range(width):
-            row[language] = row[language] - log_total if row[language] > -np.inf else np.float32(unknown)
-    return out
+        log_total = top + np.log(_sum_from(row, top))
+        for language in range(len(row)):
+            known = row[language] > -np.inf
+            logits[i, language] += share * (row[language] - log_total if known else np.float32(unknown))
+
+
+@numba.njit(nogil=True, cache=True)
+def _sum_from(logits: npt.NDArray[np.float32], top: np.float32) -> np.float32:
+    """The sum of exp(logit - top) of one row."""
+    total = np.float32(0.0)
+    for logit in logits:
+        if logit - top > _NEGLIGIBLE:
+            total += np.exp(logit - top)
+    return total
 
 
 @numba.njit(nogil=True, cache=True)
@@ -95,11 +103,24 @@ def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     out = np.zeros_like(logits)
     for i in range(len(logits)):
         top = np.max(logits[i])
-        total = np.float32(0.0)
+        total = _sum_from(logits[i], top)
         for language in range(logits.shape[1]):
             if logits[i, language] - top > _NEGLIGIBLE:
-                out[i, language] = np.exp(logits[i, language] - top)
-                total += out[i, language]
-        for language in range(logits.shape[1]):
-            out[i, language] /= total
+                out[i, language] = np.exp(logits[i, language] - top) / total
     return out
+
+
+@numba.njit(nogil=True, cache=True)
+def find_likeliest(
+    logits: npt.NDArray[np.float32], languages: int
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
+    """The likeliest of the first `languages` columns in each of n rows, and its probability as of `softmax`; `(n,)`."""
+    likeliest, probability = np.empty(len(logits), np.int16), np.empty(len(logits), np.float32)
+    for i in range(len(logits)):
+        top = np.max(logits[i])
+        best = np.argmax(logits[i, :languages])
+        below = logits[i, best] - top
+        negligible = not below > _NEGLIGIBLE
+        likeliest[i] = 0 if negligible else best
+        probability[i] = np.float32(0.0) if negligible else np.exp(below) / _sum_from(logits[i], top)
+    return likeliest, probability
