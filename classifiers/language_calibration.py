@@ -52,9 +52,9 @@ def add_log_probabilities(
     lengths: npt.NDArray[np.int32],
     temperature: Temperature,
 ) -> None:
-    """Add `share` of the log-probabilities of n texts, from `scores`, `(n, labels)`, to `logits`, `(n, NO_LANGUAGE + 1)`.
+    """Add `share` of the log-probabilities of n texts to `logits`, shape `(n, NO_LANGUAGE + 1)`.
 
-    `columns` says which language a label is; of several labels for one language the best counts. `lengths`, `(n,)`, is
+    They are made of `scores`, `(n, labels)`. `columns` says which language a label is; of several labels for one language the best counts. `lengths`, `(n,)`, is
     in the unit that the temperature was fitted with.
     """
     _add_rows(logits, share, scores, columns, lengths, *temperature)
