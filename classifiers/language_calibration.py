@@ -54,8 +54,8 @@ def add_log_probabilities(
 ) -> None:
     """Add `share` of the log-probabilities of n texts to `logits`, shape `(n, NO_LANGUAGE + 1)`.
 
-    They are made of `scores`, `(n, labels)`. `columns` says which language a label is; of several labels for one language the best counts. `lengths`, `(n,)`, is
-    in the unit that the temperature was fitted with.
+    They are made of `scores`, `(n, labels)`. `columns` says which language a label is; of several labels for one
+    language the best counts. `lengths`, `(n,)`, is in the unit that the temperature was fitted with.
     """
     _add_rows(logits, share, scores, columns, lengths, *temperature)
 
