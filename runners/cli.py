@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     # Beam says at every start that its Google Cloud extra is not installed.
     logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
-    logging.getLogger("pylance").setLevel(logging.WARNING)  # it sets its own level, and tells how long things took
+    os.environ.setdefault("LANCE_LOG", "WARN")  # else Lance tells how long each index took
     command: Command = options.command
     try:
         code, summary = command(options, beam_options)
