@@ -15,7 +15,7 @@ from apache_beam.runners.portability.flink_runner import FlinkJarJobServer, Flin
 from apache_beam.runners.portability.job_server import JobServer, StopOnExitJobServer
 
 from runners.engines.jars import jar_folder, job_server_jar
-from runners.engines.java import check_java, local_jar
+from runners.engines.java import BoundJobServer, check_java, local_jar
 from runners.engines.options import given_names, keep_workers_quiet, place_workers
 from schemas.errors import InputError
 
@@ -27,6 +27,10 @@ _SECONDS = 10
 _servers: dict[tuple[str, str], JobServer] = {}
 
 
+class BoundFlinkJobServer(BoundJobServer, FlinkJarJobServer):
+    """Beam's job server for Flink, ended with this process."""
+
+
 class SharedFlinkRunner(FlinkRunner):
     """Beam's runner, with one job server for all pipelines of a command: each would take seconds to start its own."""
 
@@ -35,7 +39,7 @@ class SharedFlinkRunner(FlinkRunner):
         flink = options.view_as(FlinkRunnerOptions)
         flink.flink_master = self.add_http_scheme(flink.flink_master)
         return _servers.setdefault(
-            (flink.flink_job_server_jar, flink.flink_master), StopOnExitJobServer(FlinkJarJobServer(options))
+            (flink.flink_job_server_jar, flink.flink_master), StopOnExitJobServer(BoundFlinkJobServer(options))
         )
 
 

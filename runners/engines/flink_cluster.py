@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runners.engines.flink import read_overview
-from runners.engines.jars import jar_folder, job_server_jar
+from runners.engines.jars import jar_folder, unsent_job_server_jar
+from runners.engines.java import die_with_parent
 from runners.worker_boot import ROOT
 from schemas.errors import InputError, LetheError
 
@@ -93,6 +94,7 @@ class Cluster:
     folder: Path
     rest: int
     pool: int
+    job_server: Path
     task_managers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     others: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -104,7 +106,12 @@ class Cluster:
     @property
     def beam_options(self) -> list[str]:
         """What goes after `--` to run on it."""
-        return ["--runner=FlinkRunner", f"--flink_master={self.master}", f"--environment_config=localhost:{self.pool}"]
+        return [
+            "--runner=FlinkRunner",
+            f"--flink_master={self.master}",
+            f"--flink_job_server_jar={self.job_server}",
+            f"--environment_config=localhost:{self.pool}",
+        ]
 
     def add_task_manager(self) -> None:
         """Start one more TaskManager; `wait_for` says when it can be used."""
@@ -136,7 +143,7 @@ class Cluster:
 
     def _start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("wb") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, start_new_session=True)
+            return subprocess.Popen(die_with_parent(command), stdout=log, stderr=log, cwd=ROOT, start_new_session=True)
 
     def _start_all(self, task_managers: int) -> None:
         job_manager = [*_java(("-Xmx512m",)), _JOB_MANAGER, "--configDir", str(self.folder)]
@@ -172,14 +179,14 @@ def running_cluster(task_managers: int = 2, restarts: int = 0) -> Iterator[Clust
     """
     if shutil.which("java") is None:
         raise InputError("java is not there, and Flink needs Java 11 or 17: apt-get install openjdk-17-jre-headless")
-    job_server_jar("flink")
+    job_server = unsent_job_server_jar("flink")
     folder = Path(tempfile.mkdtemp(prefix="lethe-flink-"))
     rpc, rest, pool = _free_ports(3)
     settings = _SETTINGS.format(rpc=rpc, rest=rest, folder=folder)
     if restarts:
         settings += _RESTARTS.format(restarts=restarts)
     (folder / "config.yaml").write_text(settings, encoding="utf-8")
-    cluster = Cluster(folder, rest, pool)
+    cluster = Cluster(folder, rest, pool, job_server)
     with _ended_in_order():
         try:
             cluster._start_all(task_managers)

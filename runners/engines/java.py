@@ -1,11 +1,35 @@
 """What the engines that are written in Java need on this machine."""
 
 import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from apache_beam.options.pipeline_options import JobServerOptions, PipelineOptions
+from apache_beam.runners.portability.job_server import JavaJarJobServer
 
 from schemas.errors import InputError
+
+_DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
+"""Asks Linux for SIGKILL when the parent ends (PR_SET_PDEATHSIG of prctl(2)), and becomes the program it is given."""
+
+
+class BoundJobServer(JavaJarJobServer):  # type: ignore[misc]
+    """A job server that does not outlive the command that started it, however that ends; mixed in before Beam's."""
+
+    def subprocess_cmd_and_endpoint(self) -> tuple[list[str], Any]:
+        """What is started, and where it will listen."""
+        command, endpoint = super().subprocess_cmd_and_endpoint()
+        return die_with_parent(command), endpoint
+
+
+def die_with_parent(command: Sequence[str]) -> list[str]:
+    """The command, killed when this process ends, however it does; start it from the main thread.
+
+    The system watches the thread that starts it. On another system than Linux it is left as it is.
+    """
+    return [sys.executable, "-c", _DIE_WITH_PARENT, *command] if sys.platform == "linux" else [*command]
 
 
 def check_java(options: PipelineOptions) -> None:
