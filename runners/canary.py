@@ -41,6 +41,7 @@ from stores.audit.inventory import Kind
 from stores.audit.readers import open_reader
 from stores.audit.rows import Rows
 from stores.canaries import Planting, are_same, plan_canaries, vector_forms
+from stores.tables import StoreError
 
 
 def plant(session: Session, execute: bool) -> tuple[ExitCode, dict[str, Any]]:
@@ -79,9 +80,9 @@ def plant(session: Session, execute: bool) -> tuple[ExitCode, dict[str, Any]]:
             continue  # the records are a store as well: whoever is planted in them is planted in it
         try:
             planned[name] = plan_canaries(located, _keys(canaries, section, job), token)
-        except InputError as error:
+        except (InputError, StoreError) as error:
             refused[name] = str(error)
-    stores = {name: [str(file) for file in planting.files] for name, planting in planned.items()}
+    stores = {name: list(planting.places) for name, planting in planned.items()}
     with_records = [name for name in job.stores if name not in planned and name not in refused]
     told: dict[str, Any] = {
         "token": token,
@@ -99,7 +100,13 @@ def plant(session: Session, execute: bool) -> tuple[ExitCode, dict[str, Any]]:
             _write(home / f"{name}.arrow", records)
         for name, planting in planned.items():
             _write(home / f"{name}.arrow", planting.rows)
-            planting.write()
+            try:
+                planting.write()
+            except InputError as error:
+                raise InputError(
+                    f"{name}: {error}; canaries may be in the stores before it, under ids with {token} in them: "
+                    f"remove those rows and {home}, then plant again"
+                ) from error
         with replacing(target) as aside:
             pq.write_table(records, aside)
     return ExitCode.DONE, {"canaries": {**told, "planted": execute}}
@@ -243,9 +250,9 @@ def print_planting(console: Console, told: Mapping[str, Any]) -> None:
     console.print(table, "")
     word = "written" if told["planted"] else "would be written"
     console.print(plain(f"{word}: {visible(told['records'])}"))
-    for name, files in told["stores"].items():
-        for file in files:
-            console.print(plain(f"{word} into {visible(name)}: {visible(file)}"))
+    for name, places in told["stores"].items():
+        for place in places:
+            console.print(plain(f"{word} into {visible(name)}: {visible(place)}"))
     for name, reason in told["not_planted"].items():
         console.print(plain(f"not planted in {visible(name)}: {reason}", "yellow"))
     step = "lethe plan JOB, lethe purge JOB --execute, lethe canary check JOB"

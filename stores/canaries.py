@@ -1,16 +1,15 @@
 """Canaries: rows of synthetic people, written into a store where an erasure fails first.
 
-    canaries-only file    every row of it is to go
-    mixed file            first row, last row, the smallest and the largest key and value, a null, and between them
+    canaries-only part    every row of it is to go
+    mixed part            first row, last row, the smallest and the largest key and value, a null, and between them
                           bystanders: synthetic too, on no manifest, so that there is somebody to spare
 
-Statistics, page indexes and dictionaries of texts are written, since they are what a careless rewrite keeps. No file of
-the controller's is touched.
+A part is a Parquet file, a fragment or version of a table, or rows side by side in a database. In Parquet, statistics,
+page indexes and dictionaries of texts are written, since they are what a careless rewrite keeps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from schemas.errors import InputError
 from schemas.files import replacing
 from schemas.job import StoreSection
+from schemas.s3 import SCHEME
 from stores.audit.arrays import is_binary, is_list, is_text
 from stores.audit.control import ROWS, synthetic_rows
 from stores.audit.fingerprints import is_vector_column
@@ -30,21 +30,11 @@ LARGEST = 6.0e4
 
 @dataclass(frozen=True)
 class Planting:
-    """What is to be written into one store: `rows` of canaries and bystanders, and the files they go to."""
+    """What is to be planted in one store: `rows` of canaries and bystanders, the places they go to, and how."""
 
-    files: dict[Path, pa.Table]
-
-    @property
-    def rows(self) -> pa.Table:
-        """All rows as one table."""
-        return pa.concat_tables(self.files.values())
-
-    def write(self) -> None:
-        """Write the files, each whole or not at all."""
-        for path, table in self.files.items():
-            texts = [field.name for field in table.schema if is_text(field.type)]
-            with replacing(path) as aside:
-                pq.write_table(table, aside, use_dictionary=texts, write_page_index=True, row_group_size=ROWS)
+    places: tuple[str, ...]
+    rows: pa.Table
+    write: Callable[[], None]
 
 
 def plan_canaries(store: StoreSection, keys: Sequence[str], token: str) -> Planting:
@@ -52,30 +42,61 @@ def plan_canaries(store: StoreSection, keys: Sequence[str], token: str) -> Plant
 
     Raises InputError, with the reason, for a store that canaries cannot be planted in.
     """
-    if store.kind != "parquet":
-        raise InputError(
-            f"canaries are not written into stores of kind {store.kind!r} by lethe; "
-            "insert rows with the ids of canaries.json by the store's own software"
-        )
+    match store.kind:
+        case "parquet" if not store.path.startswith(SCHEME):
+            return _plan_parquet(store, keys, token)
+        case "lance":
+            from stores.canary_databases import plan_lance as plan
+        case "delta":
+            from stores.canary_databases import plan_delta as plan
+        case "deepface" if "://" not in store.path:
+            from stores.canary_databases import plan_deepface as plan
+        case "faiss":
+            from stores.canary_faiss import plan_faiss as plan
+        case _:
+            where = " on a server" if "://" in store.path else ""
+            raise InputError(
+                f"canaries are not written into stores of kind {store.kind!r}{where} by lethe; "
+                "insert rows with the ids of canaries.json by the store's own software"
+            )
+    return plan(store, keys, token)
+
+
+def _plan_parquet(store: StoreSection, keys: Sequence[str], token: str) -> Planting:
+    """Two new files next to the others, each written whole or not at all."""
     sample = list_files(store.path).files[0]
     with pq.ParquetFile(sample) as file:
         schema, batch = file.schema_arrow, next(file.iter_batches(ROWS), None)
-    if store.key not in schema.names or not _holds_text(schema.field(store.key).type):
-        raise InputError(f"its key column {store.key!r} holds no text, so no id of a canary fits into it")
+    parts = draw_rows(schema, store.key, batch, keys, token)
+    files = [sample.parent / f"canaries-{token}-{name}.parquet" for name in ("alone", "mixed")]
+
+    def write() -> None:
+        for path, table in zip(files, parts, strict=True):
+            texts = [field.name for field in table.schema if is_text(field.type)]
+            with replacing(path) as aside:
+                pq.write_table(table, aside, use_dictionary=texts, write_page_index=True, row_group_size=ROWS)
+
+    return Planting(tuple(map(str, files)), pa.concat_tables(parts), write)
+
+
+def draw_rows(
+    schema: pa.Schema, key: str, sample: pa.RecordBatch | None, keys: Sequence[str], token: str
+) -> tuple[pa.Table, pa.Table]:
+    """Synthetic rows in `schema`: half of the canaries alone, and the other half around bystanders.
+
+    Vectors are as long as those of `sample`. Raises InputError if `key` is no column of texts, or there are too few or
+    too many `keys`.
+    """
+    if key not in schema.names or not _holds_text(schema.field(key).type):
+        raise InputError(f"its key column {key!r} holds no text, so no id of a canary fits into it")
     if len(keys) < 4 or len(keys) > ROWS:
         raise InputError(f"{len(keys)} canaries were asked for; 4 to {ROWS} are planted in a store")
-    people = synthetic_rows(schema, store.key, batch)
+    people = synthetic_rows(schema, key, sample)
     half = len(keys) // 2
-    alone = _with_keys(people.slice(0, half), store.key, keys[:half])
+    alone = _with_keys(people.slice(0, half), key, keys[:half])
     spared = [f"bystander-{token}-{number:03d}" for number in range(ROWS - len(keys))]
-    mixed_keys = [keys[half], *spared, *keys[half + 1 :]]
-    mixed = _with_extremes(_with_keys(people.slice(half), store.key, mixed_keys), store.key, len(keys) - half - 1)
-    return Planting(
-        {
-            sample.parent / f"canaries-{token}-alone.parquet": alone,
-            sample.parent / f"canaries-{token}-mixed.parquet": mixed,
-        }
-    )
+    mixed = _with_keys(people.slice(half), key, [keys[half], *spared, *keys[half + 1 :]])
+    return alone, _with_extremes(mixed, key, len(keys) - half - 1)
 
 
 def _holds_text(kind: pa.DataType) -> bool:
