@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from memory import Watch
 from records import write_job
 from results import circumstances, update_results
 
@@ -100,11 +101,12 @@ def run(command: list[str]) -> Cost:
     """Run one command to its end."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    with Watch(process.pid) as memory:
+        _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command[:3])} failed with exit code {process.returncode}")
-    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, memory.peak)
 
 
 def weigh(*places: Path) -> int:
@@ -167,7 +169,7 @@ def describe(small: JobCost, large: JobCost) -> str:
         f"({large.bytes['vectors'] / 1e6:,.0f} MB), {removed:.1%} of them erased, every file rewritten; the last "
         f"column is from the difference to a job of {small.records:,}. {circumstances(PACKAGES)}.",
         "",
-        "| stage | wall s | CPU s | records/s | records per CPU s | peak RSS MB | ... without start-up |",
+        "| stage | wall s | CPU s | records/s | records per CPU s | peak MB | ... without start-up |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, cost in large.stages.items():

@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from memory import Watch
 from records import write_job
 from results import circumstances, update_results
 
@@ -49,7 +50,7 @@ _FLOORS = {
 
 
 class Run(NamedTuple):
-    """One run: seconds, and the peak resident size of its process in bytes (0 if not measured)."""
+    """One run: seconds, and the most memory its processes held together, in bytes (0 if not measured)."""
 
     records: int
     wall: float
@@ -74,7 +75,8 @@ def score(job: Path, records: int, workers: int) -> Run:
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        with Watch(process.pid) as memory:
+            _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         said.seek(0)
         content = said.read()
@@ -84,7 +86,7 @@ def score(job: Path, records: int, workers: int) -> Run:
     read = json.loads(content)["score"]["read"]
     if read != records:
         raise SystemExit(f"lethe score read {read} records of {records}")
-    return Run(records, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Run(records, wall, usage.ru_utime + usage.ru_stime, memory.peak)
 
 
 def beside(script: str, job: Path, *arguments: int) -> dict[str, Any]:
@@ -177,7 +179,7 @@ def growth(runs: list[Run], pool: Run) -> list[str]:
 def table(*rows: tuple[str, Run]) -> list[str]:
     """Runs with their names."""
     head = [
-        "| | records | wall s | CPU s | records/s | records per CPU s | peak RSS MB |",
+        "| | records | wall s | CPU s | records/s | records per CPU s | peak MB |",
         "|---|---|---|---|---|---|---|",
     ]
     return [*head, *(row(*each) for each in rows)]
