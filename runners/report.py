@@ -1,6 +1,7 @@
 """`out/report.html`: one self-contained page that answers what was erased, whether it is gone, and how sure that is.
 
-It needs no script, no network and no other file, tells times as they were written down, and escapes every text. Its order:
+It needs no script, no network and no other file, tells only times that were written down, and escapes every text. Its
+order:
 
     the answer in one sentence         what a regulator came for
     orders                             who ordered what, until when, and how it stands
