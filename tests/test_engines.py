@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from apache_beam.options.pipeline_options import (
 
 from pipelines.score import ScoreRecords
 from runners.demo import write_demo
-from runners.engine import choose_engine, run_pipeline
+from runners.engine import choose_engine, processes_of, run_pipeline
 from runners.engines.dataflow import describe_submission
 from runners.engines.jars import fetch_jars, job_server_jar, pinned_jars
+from runners.engines.java import die_with_parent
 from runners.stages import Session
 from runners.worker_boot import ROOT, write_launcher
 from schemas.errors import InputError, LetheError
@@ -103,6 +104,33 @@ def test_flink_needs_no_more_than_its_name_and_its_master(jar: str) -> None:
     assert (name, flink.flink_version, flink.parallelism) == ("FlinkRunner", "1.20", os.cpu_count())
     assert portable.environment_type == "LOOPBACK"
     assert "disable_logging_submission_environment" in options.view_as(DebugOptions).experiments
+
+
+@pytest.mark.usefixtures("java")
+def test_processes_are_forked_on_this_machine_only(jar: str) -> None:
+    assert processes_of([]) == os.cpu_count()
+    assert processes_of(["--runner=FlinkRunner", "--flink_master=[local]", jar]) == 0
+    assert processes_of(["--runner=PrismRunner", f"--prism_location={sys.executable}"]) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+def test_a_job_server_ends_with_the_command_that_started_it() -> None:
+    started = die_with_parent(["sleep", "60"])
+    parent = f"import subprocess, time; print(subprocess.Popen({started}).pid, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        child = int(process.stdout.readline())
+        wait_until(lambda: Path(f"/proc/{child}/comm").read_text() == "sleep\n")
+        process.kill()
+    wait_until(lambda: not Path(f"/proc/{child}/cmdline").exists() or not Path(f"/proc/{child}/cmdline").read_text())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Until it holds."""
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("java")

@@ -15,7 +15,7 @@ _DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.ex
 """Asks Linux for SIGKILL when the parent ends (PR_SET_PDEATHSIG of prctl(2)), and becomes the program it is given."""
 
 
-class BoundJobServer(JavaJarJobServer):  # type: ignore[misc]
+class BoundJobServer(JavaJarJobServer):
     """A job server that does not outlive the command that started it, however that ends; mixed in before Beam's."""
 
     def subprocess_cmd_and_endpoint(self) -> tuple[list[str], Any]:

@@ -13,7 +13,7 @@ from schemas.errors import InputError
 
 
 def complete(given: Sequence[str]) -> PipelineOptions:
-    """Threads, as many as there are cores: Arrow and numpy release the lock, and a killed process hangs no other.
+    """Threads, as many as there are cores; `pipelines.forks` adds processes to score, which hang nobody when killed.
 
     Raises:
         InputError: the options ask for processes; Beam waits for ever for one that was killed.
@@ -24,7 +24,7 @@ def complete(given: Sequence[str]) -> PipelineOptions:
     if mode == "multi_processing":
         raise InputError(
             "--direct_running_mode=multi_processing would wait for ever if a worker were killed; leave it out, "
-            "threads are as fast here"
+            "lethe scores in processes of its own"
         )
     filled = ["--default_sdk_harness_log_level=ERROR"]
     if "direct_running_mode" not in names:
