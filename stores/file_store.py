@@ -77,8 +77,19 @@ class FileStore(abc.ABC):
                 receipt = receipt.failed(Status.FAILED, str(error))
             except self.read_errors as error:
                 receipt = receipt.failed(Status.FAILED, problem_of(error))
-        records.record(receipt)
-        return receipt
+        done = self._done_by_another(match, records)
+        if done is None:
+            records.record(receipt)
+        return done or receipt
+
+    def _done_by_another(self, match: Match, records: Ledger) -> Receipt | None:
+        """What another attempt made of a file that this one failed at, if it is what is there now."""
+        if match.problem is not None:
+            return None
+        try:
+            return records.finished(self._identify_again(Path(match.file.path)))
+        except ConflictError:
+            return None
 
     def compact(self, receipt: Receipt, keys: KeySet, ledger: Path) -> Receipt:
         """The new file never held the rows, so there is nothing left to do."""

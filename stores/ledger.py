@@ -3,11 +3,11 @@
     1  the new file is written aside, checked and synced
     2  its receipt is written under the name `<file>.prepared.json`: from here on the new identity is known
     3  the new file replaces the old one
-    4  the prepared receipt gets its final name, which is that of the new identity
+    4  the receipt is written under its final name, which is that of the new identity, and is prepared no more
 
 Whoever comes after a kill compares the file with the prepared receipt: the new identity means that only step
-4 is missing, the old one that all is to be done again. Names are digests, since a path may say more than it
-should.
+4 is missing, the old one that all is to be done again. Of two attempts at once the one whose file is there is
+right: a final receipt outlives whatever the other says. Names are digests, since a path may say more than it should.
 """
 
 import json
@@ -28,26 +28,31 @@ class Ledger:
 
     def finished(self, now: StoreFile) -> Receipt | None:
         """The receipt that the file as it is `now` is done, or None; one that a kill left prepared is completed."""
-        prepared = self._prepared(now.path)
-        if prepared.exists():
-            receipt = _read(prepared)
-            if receipt.after == now:
-                self._conclude(prepared, receipt)
+        begun = self.begun(now.path)
+        if begun is not None and begun.after == now:
+            self.conclude(begun)
         final = self._final(now, self.keys_digest)
-        return _read(final) if final.exists() else None
+        if not final.exists():
+            return None
+        self._problem(now.path).unlink(missing_ok=True)
+        return _read(final)
 
     def begun(self, unit: str) -> Receipt | None:
         """The receipt that was prepared for a unit and not concluded, if a kill left one."""
-        prepared = self._prepared(unit)
-        return _read(prepared) if prepared.exists() else None
+        try:
+            return _read(self._prepared(unit))
+        except FileNotFoundError:  # there is none, or another attempt has just concluded it
+            return None
 
     def prepare(self, receipt: Receipt) -> None:
         """Record, durably, what the file will have become once it is replaced."""
         write_json(self._prepared(receipt.path), receipt.to_json())
 
     def conclude(self, receipt: Receipt) -> None:
-        """The file is replaced: the prepared receipt becomes final."""
-        self._conclude(self._prepared(receipt.path), receipt)
+        """The file is replaced: the receipt is final, also if another attempt prepared one of its own meanwhile."""
+        self.record(receipt)
+        self._prepared(receipt.path).unlink(missing_ok=True)
+        sync_folder(self.folder)
 
     def uncompacted(self, unit: str) -> Receipt | None:
         """The receipt of rows removed from a unit and not yet cleaned away, whatever its version is by now."""
@@ -68,12 +73,6 @@ class Ledger:
         else:
             write_json(self._final(receipt.after, receipt.keys_digest), receipt.to_json())
             self._problem(receipt.path).unlink(missing_ok=True)
-
-    def _conclude(self, prepared: Path, receipt: Receipt) -> None:
-        if receipt.after is not None:
-            prepared.replace(self._final(receipt.after, receipt.keys_digest))
-            self._problem(receipt.path).unlink(missing_ok=True)
-            sync_folder(self.folder)
 
     def _problem(self, path: str) -> Path:
         return self.folder / f"{_name(path)}.problem.json"
