@@ -1,6 +1,6 @@
 """How long a purge takes next to a plain copy of the files, and next to the programs one would otherwise use.
 
-    .venv/bin/python benchmarks/purge.py [--files 8] [--rows 50000] [--rounds 3] [--folder DIR] [--memory-disk DIR]
+    .venv/bin/python benchmarks/purge.py [--files 4] [--rows 50000] [--rounds 2] [--folder DIR] [--memory-disk DIR]
 
 A store of files with `record_id`, `subject_id` and `list<float>[512]`, uncompressed and with zstd, on a disk and on a
 memory disk. 4 % of the rows go, scattered so that every page is hit; in the sparse case a fifth of the rows of 5 % of
@@ -188,9 +188,9 @@ def report(args: argparse.Namespace) -> str:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=8)
+    parser.add_argument("--files", type=int, default=4)
     parser.add_argument("--rows", type=int, default=50_000, help="rows of each file")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help="where to work; default: the temporary folder of the system")
     parser.add_argument("--memory-disk", type=Path, default=Path("/dev/shm"), help="left out if it is not there")
