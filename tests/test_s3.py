@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from pipelines.inventory import Inventory, read_unit, take_inventory
 from runners.demo import write_demo
+from runners.engines.jars import job_server_jar
 from schemas.errors import InputError, LetheError
 from schemas.s3 import Place
 from tests.jobs import lethe
@@ -77,9 +78,24 @@ def upload_demo(server: S3Server, bucket: str, pristine: Path) -> None:
             server.put_folder(bucket, pristine / store, f"demo/{store}/")
 
 
+def engine_options(engine: str) -> list[str]:
+    """What to write after the command; skips where Flink's half in Java is not there."""
+    if engine == "local":
+        return []
+    try:
+        job_server_jar("flink")
+    except InputError:
+        pytest.skip("the pinned jars are not there: python -m runners.engines.jars flink")
+    if shutil.which("java") is None:
+        pytest.skip("Flink needs Java, which is not installed")
+    return ["--", "--runner=FlinkRunner", "--flink_master=[local]"]
+
+
+@pytest.mark.parametrize("engine", ["local", pytest.param("flink", marks=pytest.mark.slow)])
 def test_a_job_on_s3_does_what_it_does_on_disk(
-    server: S3Server, pristine: Path, tmp_path: Path, capsys: Capture
+    server: S3Server, pristine: Path, tmp_path: Path, capsys: Capture, engine: str
 ) -> None:
+    options = engine_options(engine)
     bucket = server.bucket()
     upload_demo(server, bucket, pristine)
     before = {store: faces_in(server, bucket, store) for store in STORES}
@@ -88,7 +104,7 @@ def test_a_job_on_s3_does_what_it_does_on_disk(
         on_s3(pristine, tmp_path / "remote", bucket, server.options),
     )
     lethe(capsys, "plan", local)
-    summary = lethe(capsys, "run", demo, "--execute")
+    summary = lethe(capsys, "run", demo, "--execute", *options)
     assert entries(demo / "out") == entries(local / "out")
     told = summary["verification"]["stores"]
     assert {name: (store["verdict"], store["rows"]) for name, store in told.items()} == dict.fromkeys(
