@@ -1,6 +1,5 @@
 """FAISS index files, and the file that says whose the numbers in one are, as the verifier reads them."""
 
-import fnmatch
 import os
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from stores.audit.check import printable, view_file
 from stores.audit.containers import looks_like_faiss
 from stores.audit.control import ROWS, Control, look_for, run_control
 from stores.audit.faiss_file import NUMBER, core_of, is_mapped, open_index, read_stored
-from stores.audit.inventory import Entry, Kind, take_inventory
+from stores.audit.inventory import Entry, Kind, belongs, take_inventory
 from stores.audit.reader import no_copies
 from stores.audit.rows import BATCH_BYTES, Rows, table_fingerprint
 from stores.audit.siphash import Bytes
@@ -37,7 +36,7 @@ class FaissReader:
 
     def entries(self) -> list[Entry]:
         """The indexes and the file of ids; hidden and temporary files beside them, whatever their name."""
-        found = {entry.path: entry for entry in take_inventory(self.root) if self._belongs(entry)}
+        found = {entry.path: entry for entry in take_inventory(self.root) if belongs(entry, self.pattern)}
         if self.ids is not None:
             beside = os.path.relpath(self.ids.parent, self.root)
             for entry in take_inventory(self.ids.parent):
@@ -45,11 +44,6 @@ class FaissReader:
                     path = os.path.normpath(f"{beside}/{entry.path}")
                     found[path] = Entry(path, entry.kind, entry.size, entry.modified_ns)
         return [found[path] for path in sorted(found)]
-
-    def _belongs(self, entry: Entry) -> bool:
-        if self.pattern is None or fnmatch.fnmatch(entry.path, self.pattern):
-            return True
-        return Path(entry.path).name.startswith(TEMPORARY_PREFIX)
 
     def view(self, path: str) -> Bytes:
         """The bytes of one file, mapped."""

@@ -1,10 +1,13 @@
 """Every file below a root: hidden, temporary, of any name. What is not listed here is not verified."""
 
 import enum
+import fnmatch
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from schemas.files import TEMPORARY_PREFIX
 
 
 class Kind(enum.StrEnum):
@@ -37,6 +40,13 @@ def take_inventory(root: Path) -> list[Entry]:
     Raises OSError if a folder cannot be read: an inventory with a hole in it proves nothing.
     """
     return sorted(_walk(root, "", os.path.realpath(root)))
+
+
+def belongs(entry: Entry, pattern: str | None) -> bool:
+    """Whether an entry is of a store of all files, or of those of a `pattern`; temporary files always are."""
+    if pattern is None or fnmatch.fnmatch(entry.path, pattern):
+        return True
+    return Path(entry.path).name.startswith(TEMPORARY_PREFIX)
 
 
 def _walk(folder: Path, prefix: str, real_root: str) -> list[Entry]:

@@ -1,16 +1,15 @@
 """A folder, file or glob of Parquet files on a file system, as the verifier reads it."""
 
-import fnmatch
 import os
 from pathlib import Path
 
 import pyarrow as pa
 
 from schemas.errors import InputError
-from schemas.files import TEMPORARY_PREFIX, split_glob
+from schemas.files import split_glob
 from stores.audit.check import printable, view_file
 from stores.audit.control import Control, run_control
-from stores.audit.inventory import Entry, Kind, take_inventory
+from stores.audit.inventory import Entry, Kind, belongs, take_inventory
 from stores.audit.reader import no_copies
 from stores.audit.rows import Rows, read_rows
 from stores.audit.siphash import Bytes
@@ -29,12 +28,7 @@ class ParquetReader:
 
     def entries(self) -> list[Entry]:
         """Every entry below the root; hidden and temporary files belong to the store whatever their name."""
-        return [entry for entry in take_inventory(self.root) if self._belongs(entry)]
-
-    def _belongs(self, entry: Entry) -> bool:
-        if self.pattern is None or fnmatch.fnmatch(entry.path, self.pattern):
-            return True
-        return Path(entry.path).name.startswith(TEMPORARY_PREFIX)
+        return [entry for entry in take_inventory(self.root) if belongs(entry, self.pattern)]
 
     def view(self, path: str) -> Bytes:
         """The bytes of one file, mapped."""
