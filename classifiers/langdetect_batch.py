@@ -16,6 +16,7 @@ from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 from langdetect.utils.ngram import NGram
 from langdetect.utils.unicode_block import UNICODE_LATIN_EXTENDED_ADDITIONAL, unicode_block
 
+from classifiers.fixed_point import GRID, add_rows, to_fixed
 from classifiers.language_text import MAX_CODE_POINTS, SPACE, CleanTexts
 
 _TABLED = 0x20000  # code points above it are in no profile; the last one below it stands for them all
@@ -23,7 +24,6 @@ _NORMALIZED = 0x10000  # langdetect leaves code points above it as they are, and
 _UNKNOWN = 0xFFFF  # a symbol that is in no profile
 _LATIN, _NOT_LATIN = 1, 2
 _SLOT_BITS = 18  # three times as many slots as there are n-grams
-_LANES = 64  # a row of weights is filled up to a multiple of this: whole vectors, whole cache lines
 _GOLDEN = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, for multiplicative hashing
 
 
@@ -32,15 +32,15 @@ class LangdetectTables(NamedTuple):
 
     `symbol`, `capital` and `script`, of shape `(0x20000,)`, are what langdetect makes of a code point. An n-gram is its
     symbols, 16 bits each; `slot`, of shape `(slots, 2)`, is an open-addressing hash table from n-gram to row of
-    `weight`, side by side since both are always wanted. `weight` is float32 of shape `(n-grams, columns)`: log(1 + p ·
-    10000 / 0.5), the log-likelihood over that of an n-gram the language lacks; columns beyond the labels are 0.
+    `weight`, side by side since both are always wanted. `weight`, of shape `(n-grams, columns)`, is log(1 + p · 10000 /
+    0.5), the log-likelihood over that of an n-gram the language lacks, as of `to_fixed`.
     """
 
     symbol: npt.NDArray[np.uint16]
     capital: npt.NDArray[np.bool_]
     script: npt.NDArray[np.uint8]
     slot: npt.NDArray[np.int64]
-    weight: npt.NDArray[np.float32]
+    weight: npt.NDArray[np.int16]
 
 
 class LangdetectModel(NamedTuple):
@@ -56,9 +56,7 @@ def load_langdetect() -> LangdetectModel:
     factory.load_profile(PROFILES_DIRECTORY)
     grams = sorted(factory.word_lang_prob_map)
     frequency = np.array([factory.word_lang_prob_map[gram] for gram in grams])
-    languages = frequency.shape[1]
-    weight = np.zeros((len(grams), -(-languages // _LANES) * _LANES), np.float32)
-    weight[:, :languages] = np.log1p(frequency * (Detector.BASE_FREQ / Detector.ALPHA_DEFAULT))
+    weight = to_fixed(np.log1p(frequency * (Detector.BASE_FREQ / Detector.ALPHA_DEFAULT)))
     slot = _index(np.array([_packed(gram) for gram in grams], np.int64))
 
     symbol = np.full(_TABLED, _UNKNOWN, np.uint16)
@@ -75,12 +73,12 @@ def load_langdetect() -> LangdetectModel:
 def langdetect_scores(
     texts: CleanTexts, model: LangdetectModel
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Log-likelihood of n texts in each language, `(n, columns)`, up to a constant per text; and n-grams, `(n,)`.
+    """Log-likelihood of n texts in each language, `(n, labels)`, up to a constant per text; and n-grams, `(n,)`.
 
     Only the n-grams that langdetect knows are counted: few if a text is short or in a script that no profile has.
     """
-    scores, n_grams = _score_rows(texts.code_points, texts.offsets, model.tables)
-    return scores[:, : len(model.labels)], n_grams
+    scores, n_grams = _score_rows(texts.code_points, texts.offsets, len(model.labels), model.tables)
+    return scores, n_grams
 
 
 def _packed(gram: str) -> int:
@@ -160,29 +158,19 @@ def _list_grams(text: npt.NDArray[np.int32], tables: LangdetectTables, found: np
 
 
 @numba.njit(nogil=True, cache=True)
-def _add_weights(found: npt.NDArray[np.int32], weight: npt.NDArray[np.float32], score: npt.NDArray[np.float32]) -> None:
-    """Add the weights of the n-grams found, in their order, four at a time: `score` is fetched less often."""
-    fours = len(found) & ~3
-    for i in range(0, fours, 4):
-        one, two, three, four = found[i], found[i + 1], found[i + 2], found[i + 3]
-        for column in range(len(score)):
-            score[column] = (
-                score[column] + weight[one, column] + weight[two, column] + weight[three, column] + weight[four, column]
-            )
-    for i in range(fours, len(found)):
-        for column in range(len(score)):
-            score[column] += weight[found[i], column]
-
-
-@numba.njit(nogil=True, cache=True)
 def _score_rows(
-    code_points: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], tables: LangdetectTables
+    code_points: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], labels: int, tables: LangdetectTables
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    n, columns = len(offsets) - 1, tables.weight.shape[1]
-    scores = np.zeros((n, columns), np.float32)
+    n = len(offsets) - 1
+    scores = np.empty((n, labels), np.float32)
     n_grams = np.zeros(n, np.int32)
     found = np.empty(3 * MAX_CODE_POINTS, np.int32)
+    total = np.empty(tables.weight.shape[1], np.int32)
     for i in range(n):
         n_grams[i] = _list_grams(code_points[offsets[i] : offsets[i + 1]], tables, found)
-        _add_weights(found[: n_grams[i]], tables.weight, scores[i])
+        total[:] = 0
+        add_rows(found[: n_grams[i]], tables.weight, total)
+        score = scores[i]
+        for column in range(labels):
+            score[column] = np.float32(total[column]) / np.float32(GRID)
     return scores, n_grams

@@ -12,19 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from classifiers.fixed_point import GRID, add_rows, to_fixed
 from classifiers.language_text import MAX_CODE_POINTS, CleanTexts
-
-_GRID = 512
-"""The package stores its weights, which lie between -16 and -2, as float16, where they are multiples of 1 / 512: exact
-as 16-bit integers, in half the memory of float32, and memory is what the scoring waits for."""
-
-_LANES = 32
-"""A row of weights is filled up to a multiple of this: whole vectors, whole cache lines."""
 
 _ABREAST = 8
 """So many texts are walked through at the same time."""
 
-_SCALE = np.log1p(np.arange(4 * MAX_CODE_POINTS + 1)).astype(np.float32) / np.float32(_GRID)
+_SCALE = np.log1p(np.arange(4 * MAX_CODE_POINTS + 1)).astype(np.float32) / np.float32(GRID)
 """What the weights of a feature count for that occurs so often."""
 
 
@@ -33,8 +27,8 @@ class LangidTables(NamedTuple):
 
     From a state, byte b leads to `move[arrive[state, 0], b]`; arriving in a state passes feature `arrive[state, 1]`, -1
     for none.
-    `weight`, int16 of shape `(features, columns)`, is in units of 1 / 512; `prior` is float32, `(columns,)`. Columns
-    beyond the labels are 0.
+    `weight`, of shape `(features, columns)`, is as of `to_fixed`, and exact: the package stores float16 between -16 and
+    -2, which are multiples of 1 / 512. `prior` is float32, `(labels,)`.
     """
 
     move: npt.NDArray[np.uint32]
@@ -56,19 +50,14 @@ class LangidModel(NamedTuple):
 def load_langid() -> LangidModel:
     """Read the model that py3langid ships."""
     source = LanguageIdentifier.from_model_file(MODEL_FILE)
-    languages = len(source.nb_classes)
-    columns = -(-languages // _LANES) * _LANES
-    weight = np.zeros((len(source.nb_ptc), columns), np.int16)
-    weight[:, :languages] = np.rint(np.asarray(source.nb_ptc).astype(np.float32) * _GRID)
-    prior = np.zeros(columns, np.float32)
-    prior[:languages] = source.nb_pc
+    weight = to_fixed(np.asarray(source.nb_ptc, np.float32))
     return LangidModel(
         tuple(source.nb_classes),
         LangidTables(
             np.frombuffer(source.tk_nextmove, np.dtype(source.tk_nextmove.typecode)).astype(np.uint32).reshape(-1, 256),
             np.stack([np.asarray(column, np.int32) for column in (source.tk_row, source.tk_output)], axis=1),
             weight,
-            prior,
+            np.asarray(source.nb_pc, np.float32),
         ),
     )
 
@@ -76,12 +65,12 @@ def load_langid() -> LangidModel:
 def langid_scores(
     texts: CleanTexts, model: LangidModel
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Log-posterior of n texts, `(n, columns)`, up to a constant per text; distinct features, `(n,)`; bytes, `(n,)`.
+    """Log-posterior of n texts, `(n, labels)`, up to a constant per text; distinct features, `(n,)`; bytes, `(n,)`.
 
     Without any feature the scores are the prior alone.
     """
     scores, n_features, n_bytes = _score_rows(texts.code_points, texts.offsets, model.tables, _SCALE)
-    return scores[:, : len(model.labels)], n_features, n_bytes
+    return scores, n_features, n_bytes
 
 
 @numba.njit(nogil=True, cache=True)
@@ -148,37 +137,34 @@ def _pass_features(
 
 
 @numba.njit(nogil=True, cache=True)
-def _count_features(passed: npt.NDArray[np.int32], counts: npt.NDArray[np.uint16], found: npt.NDArray[np.int32]) -> int:
-    """Count the features that a text passes in `counts` and list the distinct ones in `found`; returns how many."""
-    distinct = 0
+def _count_features(
+    passed: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.uint16],
+    once: npt.NDArray[np.int32],
+    again: npt.NDArray[np.int32],
+) -> tuple[int, int]:
+    """List the features that a text passes `once`, and those it passes `again`, and count the latter in `counts`.
+
+    Returns how many of each. `counts`, all 0 before, is 0 again for the features in `once`.
+    """
+    distinct = repeated = 0
     for feature in passed:
         if feature >= 0:
             if counts[feature] == 0:
-                found[distinct] = feature
+                once[distinct] = feature
                 distinct += 1
             counts[feature] += 1
-    return distinct
-
-
-@numba.njit(nogil=True, cache=True)
-def _add_weights(
-    found: npt.NDArray[np.int32],
-    scale: npt.NDArray[np.float32],
-    weight: npt.NDArray[np.int16],
-    score: npt.NDArray[np.float32],
-) -> None:
-    """Add the scaled weights of the features found, four at a time: half the work is fetching and storing `score`."""
-    fours = len(found) & ~3
-    for i in range(0, fours, 4):
-        one, two, three, four = found[i], found[i + 1], found[i + 2], found[i + 3]
-        by_one, by_two, by_three, by_four = scale[i], scale[i + 1], scale[i + 2], scale[i + 3]
-        for column in range(len(score)):
-            first = by_one * np.float32(weight[one, column]) + by_two * np.float32(weight[two, column])
-            second = by_three * np.float32(weight[three, column]) + by_four * np.float32(weight[four, column])
-            score[column] += first + second
-    for i in range(fours, len(found)):
-        for column in range(len(score)):
-            score[column] += scale[i] * np.float32(weight[found[i], column])
+    single = 0
+    for at in range(distinct):
+        feature = once[at]
+        if counts[feature] == 1:
+            counts[feature] = 0
+            once[single] = feature
+            single += 1
+        else:
+            again[repeated] = feature
+            repeated += 1
+    return single, repeated
 
 
 @numba.njit(nogil=True, cache=True)
@@ -188,20 +174,25 @@ def _score_rows(
     tables: LangidTables,
     scale_of_count: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    n = len(offsets) - 1
-    scores = np.empty((n, len(tables.prior)), np.float32)
+    n, labels = len(offsets) - 1, len(tables.prior)
+    scores = np.empty((n, labels), np.float32)
     n_features = np.zeros(n, np.int32)
     data, starts = _encode_rows(code_points, offsets)
     passed = _pass_features(data, starts, tables)
     counts = np.zeros(len(tables.weight), np.uint16)
-    found = np.empty(4 * MAX_CODE_POINTS, np.int32)
-    scale = np.empty(4 * MAX_CODE_POINTS, np.float32)
+    once, again = np.empty(4 * MAX_CODE_POINTS, np.int32), np.empty(4 * MAX_CODE_POINTS, np.int32)
+    total = np.empty(tables.weight.shape[1], np.int32)
     for i in range(n):
-        distinct = _count_features(passed[starts[i] : starts[i + 1]], counts, found)
-        for at in range(distinct):
-            scale[at] = scale_of_count[counts[found[at]]]
-            counts[found[at]] = 0
-        scores[i] = tables.prior
-        _add_weights(found[:distinct], scale[:distinct], tables.weight, scores[i])
-        n_features[i] = distinct
+        single, repeated = _count_features(passed[starts[i] : starts[i + 1]], counts, once, again)
+        total[:] = 0
+        add_rows(once[:single], tables.weight, total)
+        score = scores[i]
+        for column in range(labels):
+            score[column] = tables.prior[column] + scale_of_count[1] * np.float32(total[column])
+        for feature in again[:repeated]:
+            scale, row = scale_of_count[counts[feature]], tables.weight[feature]
+            counts[feature] = 0
+            for column in range(labels):
+                score[column] += scale * np.float32(row[column])
+        n_features[i] = single + repeated
     return scores, n_features, np.diff(starts).astype(np.int32)
