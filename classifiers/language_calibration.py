@@ -26,8 +26,8 @@ _TAYLOR = tuple(np.float32(1 / math.factorial(n)) for n in range(7))
 """Of exp."""
 
 _VECTORISED = {"reassoc", "nnan", "ninf", "nsz"}
-"""What numba has to be allowed for a sum or maximum of 16 values at a time, in loops over positions. There is no infinity
-and no NaN here, and the order of a sum is fixed by how many values there are."""
+"""What numba has to be allowed for a sum or maximum of 16 values at a time, in loops over positions. No infinity and no
+NaN is here, and the order of a sum is fixed by how many values there are."""
 
 NO_LANGUAGE = len(LANGUAGES)
 """The last of the `len(LANGUAGES) + 1` columns here: a text that is in no language (ISO 639 `zxx`)."""
@@ -145,8 +145,8 @@ def _exp(x: np.float32) -> np.float32:
     power = _TAYLOR[4] + r * (_TAYLOR[5] + r * power)
     power = _TAYLOR[2] + r * (_TAYLOR[3] + r * power)
     power = _TAYLOR[0] + r * (_TAYLOR[1] + r * power)
-    exponent: np.float32 = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return power * exponent
+    exp: np.float32 = power * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return exp
 
 
 @numba.njit(nogil=True, cache=True)
