@@ -29,16 +29,19 @@ _pools: list[ProcessPoolExecutor] = []
 
 
 @contextmanager
-def forked(processes: int) -> Iterator[None]:
-    """Fork so many processes now, and end them at the end; does nothing for fewer than two, or where not on Linux."""
+def forked(processes: int) -> Iterator[int]:
+    """Fork so many processes now, and end them at the end; none for fewer than two, or where not on Linux.
+
+    Gives how many there are.
+    """
     if processes < 2 or sys.platform != "linux":
-        yield
+        yield 0
         return
     with ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _become_worker) as pool:
         pool.submit(int).result()  # the first call forks all of them: here, before an engine starts its threads
         _pools.append(pool)
         try:
-            yield
+            yield processes
         finally:
             _pools.remove(pool)
 

@@ -84,6 +84,15 @@ def processes_of(beam_options: Sequence[str]) -> int:
     return options.view_as(DirectOptions).direct_num_workers if ENGINES.get(name) is local else 0
 
 
+def threads_that_wait_for(processes: int) -> list[str]:
+    """The option that gives the local engine several threads for each of lethe's processes; none without processes.
+
+    Beam deals the elements of a step out to its threads beforehand. With one thread for a process, the process
+    whose thread was dealt the small ones would be done early.
+    """
+    return [f"--direct_num_workers={4 * processes}"] if processes else []
+
+
 def translate_failure(report: str) -> LetheError:
     """The error a worker raised, from the report an engine makes of it: engines pass on text, not exceptions.
 

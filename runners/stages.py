@@ -18,10 +18,8 @@ from pipelines.ledger import Ledger
 from pipelines.plan import PlanWork, WriteEntries, write_manifests
 from pipelines.purge import rewritten_files
 from pipelines.score import ScoreRecords, ScoreWork, write_part
-from runners.engine import choose_engine, processes_of, run_pipeline
-from runners.evaluate import evaluate_run
+from runners.engine import choose_engine, processes_of, run_pipeline, threads_that_wait_for
 from runners.progress import showing
-from runners.report import write_report
 from runners.state import RunState, name_run
 from schemas.errors import LetheError
 from schemas.files import digest_file, remove_temporaries
@@ -45,10 +43,12 @@ class Session:
         choose_engine(beam_options)
         return cls(job, RunState(job.out), beam_options)
 
-    def run(self, label: str, build: Callable[[beam.Pipeline], object], done: Ledger, total: int) -> None:
+    def run(
+        self, label: str, build: Callable[[beam.Pipeline], object], done: Ledger, total: int, *more_options: str
+    ) -> None:
         """Run one pipeline with its progress shown."""
         with showing(label, done, total):
-            run_pipeline(build, self.beam_options)
+            run_pipeline(build, [*self.beam_options, *more_options])
 
     @cached_property
     def model(self) -> ResidenceModel:
@@ -103,8 +103,14 @@ def score(session: Session) -> dict[str, Any]:
     session.inventory.save(work.folder / "inventory.json")
     work.load()  # a database that cannot be read stops the job here, before any work
     units = sum(1 for _ in session.inventory.units())
-    with forked(min(processes_of(session.beam_options), units)):
-        session.run("score", lambda pipeline: pipeline | beam.Create([None]) | ScoreRecords(work), work.units, units)
+    with forked(min(processes_of(session.beam_options), units)) as processes:
+        session.run(
+            "score",
+            lambda pipeline: pipeline | beam.Create([None]) | ScoreRecords(work),
+            work.units,
+            units,
+            *threads_that_wait_for(processes),
+        )
     report = add_up(work)
     quarantine_files(work)
     shutil.rmtree(work.folder / "spill", ignore_errors=True)
@@ -199,15 +205,23 @@ def summary(session: Session) -> dict[str, Any]:
 
 def evaluate(session: Session, truth: Path) -> None:
     """Measure the scores against `truth`, and write the page anew if the manifests are there."""
-    evaluate_run(session.job, session.state, truth)
+    _measure(session, truth)
     if session.state.finished("manifests"):
         report(session)
 
 
+def _measure(session: Session, truth: Path) -> None:
+    from runners.evaluate import evaluate_run  # brings SciPy, half a second that scoring should not wait for
+
+    evaluate_run(session.job, session.state, truth)
+
+
 def report(session: Session) -> None:
     """Write the page, first of all evaluating the run if the job names the truth and nobody has done so."""
+    from runners.report import write_report  # brings SciPy, too
+
     job = session.job
     if job.truth and not session.state.finished("evaluation"):
-        evaluate_run(job, session.state, job.path(job.truth.path))
+        _measure(session, job.path(job.truth.path))
     manifests = {name: load_manifest(session.job.out / "manifests" / name) for name in session.job.job.jurisdictions}
     write_report(session.job, session.state.content, manifests)
