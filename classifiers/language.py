@@ -8,6 +8,7 @@ says little about residence by itself; how little is for the residence model to 
 
 import enum
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -107,8 +108,16 @@ def load_language_model(mode: LanguageMode) -> LanguageModel:
     """The detector of a mode: read once in a process, which takes about a second, and shared from then on."""
     with _loading:
         if mode not in _models:
-            _models[mode] = LanguageModel(load_langdetect(), load_langid() if mode is LanguageMode.ACCURATE else None)
+            _models[mode] = _load(mode)
         return _models[mode]
+
+
+def _load(mode: LanguageMode) -> LanguageModel:
+    if mode is LanguageMode.FAST:
+        return LanguageModel(load_langdetect(), None)
+    with ThreadPoolExecutor(1) as beside:  # which mostly unpacks, and holds no lock then
+        langid = beside.submit(load_langid)
+        return LanguageModel(load_langdetect(), langid.result())
 
 
 def detect_language(
