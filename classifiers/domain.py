@@ -1,7 +1,7 @@
 """Where an image was published: the country of its page's domain, or of the locale in the page's address.
 
-The host is found in each URL by Arrow's regular expressions; each distinct host, and each distinct path or query
-that may be a locale, is then judged once, by `hostnames`.
+The host is found in each URL by `urls`, or by Arrow's regular expressions if it is not plain; each distinct host, and
+each distinct path or query that may be a locale, is then judged once, by `hostnames`.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.hostnames import LOCALE, Locale, read_host, read_language_tag, read_locale, read_region
+from classifiers.urls import find_plain_hosts, may_name_locale
 from schemas.countries import NONE
 from schemas.evidence import NullReason, Signal
 
-_PLAIN_HOST = r"^https?://(?P<found>[0-9A-Za-z._-]+)(?:[/?#]|$)"
-"""Nearly every URL; anchored and unambiguous, it runs four times as fast as the next."""
 _ANY_HOST = (
     r"^\s*(?:(?:(?i:https?|ftp):)?//(?:[^/?#\\\s]*@)?)?"
     r"(?P<found>\[[0-9A-Fa-f:.]+\]|[^/?#:@\\\s\[\]]+)(?::[0-9]*)?(?:[/?#\\]|\s*$)"
@@ -91,8 +90,8 @@ def read_domain(source_url: pa.Array, declared_language: pa.Array) -> DomainSign
     reason[_is_absent(urls)] = NullReason.ABSENT
     language = hosts.language
 
-    readable = pa.array(np.isin(reason, _MAY_NAME_LOCALE))
-    address = pc.if_else(readable, urls, pa.scalar(None, urls.type))
+    readable = np.isin(reason, _MAY_NAME_LOCALE) & may_name_locale(urls)
+    address = pc.if_else(pa.array(readable), urls, pa.scalar(None, urls.type))
     sources = [(_find(address, pattern), read) for pattern, read in _URL_LOCALES]
     for found, read in (*sources, (declared_language.cast(pa.large_binary()), read_language_tag)):
         locale = _judge_each(found, read)
@@ -108,13 +107,14 @@ def _find(urls: pa.Array, pattern: str) -> pa.Array:
 
 
 def _find_hosts(urls: pa.Array) -> pa.Array:
-    hosts = _find(urls, _PLAIN_HOST)
-    rest = pc.and_(pc.is_null(hosts), pc.is_valid(urls))
+    """The host of each of n URLs as written there, null or '' where it has none."""
+    hosts = find_plain_hosts(urls)
+    rest = pc.and_(pc.equal(pc.binary_length(hosts), 0), pc.is_valid(urls))
     return pc.replace_with_mask(hosts, rest, _find(urls.filter(rest), _ANY_HOST))
 
 
 def _judge_hosts(written: pa.Array) -> _Hosts:
-    """Judge n hosts, nulls among them, each distinct one once."""
+    """Judge n hosts, each distinct one once."""
     distinct, row = _distinct(written)
     name, country, level, reason, language, wraps = zip(*map(read_host, distinct), strict=True)
     return _Hosts(

@@ -101,27 +101,31 @@ def find_faults(records: pa.RecordBatch) -> npt.NDArray[np.uint8]:
 
 def name_subjects(subject: pa.Array, record: pa.Array) -> pa.Array:
     """The subject of each record; one without a subject is its own, `record:<record_id>`, never merged with another."""
+    alone = pa.array(_is_absent(subject))
     own = pc.binary_join_element_wise(
         pa.scalar("record", pa.large_string()),
-        record,
+        record.filter(alone),
         pa.scalar(":", pa.large_string()),
         null_handling="replace",
     )
-    return pc.coalesce(_present(subject), own)
+    return pc.replace_with_mask(subject, alone, own)
 
 
 def episode_source(uploader: pa.Array, host: pa.Array, image: pa.Array, record: pa.Array) -> npt.NDArray[np.uint64]:
     """Who an episode belongs to, as a hash: the uploader, else the host, else the image, else the record."""
     source = np.zeros(len(record), np.uint64)
-    for seed, column in enumerate((record, image, host, uploader), start=1):
-        present = ~_is_absent(column)
-        source[present] = hash_strings(column, seed=seed)[present]
+    unknown = np.arange(len(record))
+    for seed, column in ((4, uploader), (3, host), (2, image), (1, record)):
+        column = column.take(pa.array(unknown)) if len(unknown) < len(column) else column
+        absent = _is_absent(column)
+        source[unknown[~absent]] = hash_strings(column, seed=seed)[~absent]
+        unknown = unknown[absent]
     return source
 
 
 def month_taken(captured: pa.Array, collected: pa.Array) -> npt.NDArray[np.int32]:
     """Months since year 0 of when each image was taken, else collected; `NONE` if neither is known; shape `(n,)`."""
-    moment = pc.coalesce(captured, collected)
+    moment = pc.coalesce(captured, collected).cast(pa.timestamp("us"))  # Both are UTC: no zone need be looked up.
     months = pc.add(pc.multiply(pc.year(moment), 12), pc.subtract(pc.month(moment), 1))
     return np.asarray(pc.fill_null(months, NONE), np.int32)
 
@@ -129,11 +133,6 @@ def month_taken(captured: pa.Array, collected: pa.Array) -> npt.NDArray[np.int32
 def _outside(degrees: pa.Array, bound: float) -> pa.Array:
     """True for a finite number beyond the bound; NaN and null are no evidence, not a fault."""
     return pc.fill_null(pc.and_(pc.is_finite(degrees), pc.greater(pc.abs(degrees), bound)), False)
-
-
-def _present(column: pa.Array) -> pa.Array:
-    """The column with empty strings as nulls."""
-    return pc.if_else(pc.equal(pc.binary_length(column), 0), pa.scalar(None, column.type), column)
 
 
 def _is_absent(column: pa.Array) -> npt.NDArray[np.bool_]:

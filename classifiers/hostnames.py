@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import idna
 
-from classifiers.suffixes import find_suffix
+from classifiers.suffixes import find_suffix, list_suffixes
 from schemas.countries import COUNTRIES, NONE, country_index, language_index
 from schemas.evidence import NullReason
 
@@ -22,6 +22,11 @@ COUNTRY_DOMAIN, CITY_DOMAIN, LOCALE = 0, 1, 2
 
 _CACHED_HOSTS = 1 << 17
 """About 50 MB; hosts repeat far beyond one batch."""
+_CACHED_SHAPES = 1 << 14
+"""Of 35,000 hosts of the benchmark there are 100."""
+_UNLISTED = "-"
+"""Stands in the shape of a name for each label that no list has; no label is written so."""
+_LONGEST_LOCALE_LABEL = len("en-gb")
 _LONGEST_HOST = 253
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
@@ -70,6 +75,8 @@ class _Names(NamedTuple):
     languages: frozenset[str]
     locales: dict[str, frozenset[str]]
     institutions: dict[str, frozenset[str]]
+    labels: frozenset[str]
+    """Every label of every name in these lists and in the Public Suffix List."""
 
 
 _NO_LOCALE = Locale(NONE, NONE)
@@ -88,7 +95,18 @@ def read_host(written: bytes | None) -> Host:
     names = _names()
     if name.endswith(names.wrappers_by_label):
         return read_host(_unescape_label(name.partition(".")[0]).encode())
+    # Few names are listed. The others differ in labels that say nothing, and are judged together.
+    shape = [
+        label if len(label) <= _LONGEST_LOCALE_LABEL or label in names.labels else _UNLISTED
+        for label in name.split(".")
+    ]
+    return Host(name, *_judge_shape(".".join(shape))[1:])
 
+
+@lru_cache(maxsize=_CACHED_SHAPES)
+def _judge_shape(name: str) -> Host:
+    """What a host name says, or any other that has the same labels where they are listed, or may be a locale."""
+    names = _names()
     labels = name.split(".")
     tails = [".".join(labels[start:]) for start in range(len(labels))]
     own, is_private = find_suffix(tails)
@@ -186,18 +204,24 @@ def _names() -> _Names:
     verdicts |= dict.fromkeys(_list(data["generic_country_domains"] + data["generic_sites"]), _GENERIC)
     network = Verdict(NONE, 0, NullReason.CONTENT_NETWORK)
     verdicts |= dict.fromkeys(_list(data["content_networks"]), network)
+    reader_sites, wrappers, country_subdomains = (
+        frozenset(_list(data[key])) for key in ("reader_sites", "wrappers", "country_subdomains")
+    )
+    institutions = {top: frozenset(names) for top, names in data["regional_second_levels"].items()}
+    listed = (verdicts, reader_sites, wrappers, country_subdomains, *institutions.values(), list_suffixes())
     return _Names(
         verdicts=verdicts,
-        reader_sites=frozenset(_list(data["reader_sites"])),
-        wrappers=frozenset(_list(data["wrappers"])),
+        reader_sites=reader_sites,
+        wrappers=wrappers,
         wrappers_by_label=tuple(f".{name}" for name in _list(data["wrappers_by_label"])),
-        country_subdomains=frozenset(_list(data["country_subdomains"])),
+        country_subdomains=country_subdomains,
         languages=frozenset(_list(data["languages"])),
         locales={
             language: frozenset(_list(regions.lower().replace("gb", "gb uk")))
             for language, regions in data["locales"].items()
         },
-        institutions={top: frozenset(names) for top, names in data["regional_second_levels"].items()},
+        institutions=institutions,
+        labels=frozenset(label for names in listed for name in names for label in name.split(".")),
     )
 
 

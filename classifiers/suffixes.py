@@ -36,6 +36,11 @@ def find_suffix(tails: list[str]) -> tuple[int, bool]:
     return len(tails), False
 
 
+def list_suffixes() -> list[str]:
+    """The names of all rules, without their signs: `co.uk`, `ck` for `*.ck`, `www.ck` for `!www.ck`."""
+    return [name for names in _load() for name in names]
+
+
 @cache
 def _load() -> _Rules:
     public = set(TLDExtract(suffix_list_urls=(), cache_dir=None).tlds)

@@ -56,26 +56,21 @@ FINDINGS = pa.schema(
 
 def list_ids(evidence: pa.Table, subjects: npt.NDArray[np.uint64]) -> pa.Table:
     """The ids of the usable records of a batch of `EVIDENCE`, as rows of `IDS`; `subjects` are hashed subject ids."""
-    usable = pa.array(column(evidence, "fault") == Fault.NONE)
-    rows = evidence.select(("unit", "row", "record_id", "face_id", "phone_hash")).filter(usable)
-    subject = subjects[usable.to_numpy(zero_copy_only=False)]
-    unit, row, phone = (column(rows, name) for name in ("unit", "row", "phone_hash"))
-    record, face = (rows.column(name).combine_chunks() for name in ("record_id", "face_id"))
-    called = np.flatnonzero(phone)
-    return pa.concat_tables(
-        [
-            _ids_of(IdKind.RECORD, hash_strings(record), hash_strings(record, second=True), subject, unit, row),
-            _ids_of(IdKind.FACE, hash_strings(face), hash_strings(face, second=True), subject, unit, row),
-            _ids_of(
-                IdKind.PHONE, phone[called], np.zeros_like(phone[called]), subject[called], unit[called], row[called]
-            ),
-        ]
+    usable = column(evidence, "fault") == Fault.NONE
+    unit, row, phone = (column(evidence, name) for name in ("unit", "row", "phone_hash"))
+    record, face = (evidence.column(name).combine_chunks() for name in ("record_id", "face_id"))
+    ids = (
+        (IdKind.RECORD, usable, hash_strings(record), hash_strings(record, second=True)),
+        (IdKind.FACE, usable, hash_strings(face), hash_strings(face, second=True)),
+        (IdKind.PHONE, usable & (phone != 0), phone, np.zeros_like(phone)),
     )
-
-
-def _ids_of(kind: IdKind, *columns: npt.NDArray[Any]) -> pa.Table:
-    arrays = [np.full(len(columns[0]), kind, np.uint8), *columns]
-    return pa.Table.from_arrays([pa.array(array) for array in arrays], schema=IDS)
+    parts = []
+    for kind, has, *hashes in ids:
+        rows = np.flatnonzero(has)
+        columns = (values[rows] for values in (*hashes, subjects, unit, row))
+        arrays = [np.full(len(rows), kind, np.uint8), *columns]
+        parts.append(pa.Table.from_arrays([pa.array(array) for array in arrays], schema=IDS))
+    return pa.concat_tables(parts)
 
 
 def compare_ids(ids: pa.Table, switchboard_subjects: int) -> pa.Table:

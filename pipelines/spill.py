@@ -61,7 +61,8 @@ class SpillWriter(AbstractContextManager["SpillWriter"]):
         self._held.clear()
         if not len(table):
             return
-        order = np.argsort(shards, kind="stable")
+        # numpy sorts integers of 16 bits in a tenth of the time, and there are seldom more shards than they can count.
+        order = np.argsort(shards.astype(np.min_scalar_type(shards.max())), kind="stable")
         ordered = table.combine_chunks().take(pa.array(order)).combine_chunks()
         present, starts = np.unique(shards[order], return_index=True)
         for shard, start, stop in zip(present, starts, [*starts[1:], len(shards)], strict=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from classifiers.domain import DomainSignal, read_domain
 from classifiers.hostnames import CITY_DOMAIN, COUNTRY_DOMAIN, LOCALE
+from classifiers.urls import find_plain_hosts, may_name_locale
 from schemas.countries import COUNTRIES, LANGUAGES, NONE
 from schemas.evidence import SIGNALS, NullReason
 
@@ -328,6 +330,48 @@ def test_a_very_long_address() -> None:
         NullReason.MALFORMED,
         NullReason.MALFORMED,
     ]
+
+
+PARTS = [
+    *"/?#&=._-:@aZé\n",
+    "http://",
+    "https://",
+    "HTTP://",
+    "www.example.fr",
+    "gl=it",
+    "hl=",
+    "en-gb",
+    "/fr",
+    "/be/fr",
+]
+URLS = st.lists(st.none() | st.lists(st.sampled_from(PARTS), max_size=12).map("".join), max_size=10)
+
+
+@given(URLS, st.integers(0, 3))
+def test_the_bytes_of_urls_are_read_as_regular_expressions_read_them(urls: list[str | None], skipped: int) -> None:
+    array = pa.array(urls, pa.large_binary()).slice(skipped)
+    plain = r"^https?://(?P<host>[0-9A-Za-z._-]+)(?:[/?#]|$)"
+    hosts = pc.struct_field(pc.extract_regex(array, plain), "host")
+    assert find_plain_hosts(array).to_pylist() == [host or b"" for host in hosts.to_pylist()]
+    for pattern in (
+        r"(?i)(?:/|[?&](?:hl|lang|locale|mkt)=)[a-z]{2}(?:[-_/][a-z]{2})?(?:[/?&#]|$)",
+        r"(?i)[?&]gl=[a-z]{2}(?:[&#]|$)",
+    ):
+        names = pc.fill_null(pc.match_substring_regex(array, pattern), False).to_numpy(zero_copy_only=False)
+        assert (may_name_locale(array) | ~names).all()
+
+
+LABELS = st.sampled_from(["www", "fr", "en-gb", "m", "photos-of-somebody", "blogspot", "linkedin"])
+ENDS = ["com", "co.uk", "fr", "gouv.fr", "roma.it", "london", "blogspot.fr", "linkedin.com", "s3.amazonaws.com", "x.ck"]
+
+
+@given(st.lists(LABELS, max_size=3), st.sampled_from(ENDS), st.integers(1, 3))
+def test_a_label_that_is_on_no_list_says_nothing(before: list[str], end: str, count: int) -> None:
+    names = [".".join([*before, *[label] * count, end]) for label in ("nobody-knows", "unlisted7")]
+    country, language, host = read([(f"https://{name}/", None) for name in names])
+    first, second = zip(*country, language, strict=True)
+    assert first == second
+    assert host.to_pylist() == names
 
 
 @pytest.mark.parametrize(

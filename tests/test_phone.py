@@ -1,6 +1,7 @@
 """Phone numbers in captions: whose country they name, and when they name none."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,30 @@ def test_any_text_gets_an_answer_whatever_the_batch(
     present = whole.country.value != NONE
     assert (present == (whole.country.reason == NullReason.PRESENT)).all()
     assert (present == (whole.number_hash != 0)).all()
+
+
+PIECES = [*(text for text, *_ in (*ANYWHERE, *ON_A_PAGE_OF)), "3/10/2011", "2012-01-02 08:00", "12", "4002", "٣٤٥"]
+BETWEEN = [*" -./()[+#x\n€é文:~,＋（\u00ad\u202f", "00", "call ", " ext. 12", ";ext=", ":30", " / ", "\u200b\u2060"]
+
+
+@given(
+    st.lists(st.sampled_from(PIECES) | st.sampled_from(BETWEEN) | st.integers(0, 10**10).map(str), max_size=12),
+    st.sampled_from([None, "GB", "FR", "IT", "US", "NU"]),
+)
+def test_no_number_is_lost_that_libphonenumber_finds_in_the_whole_text(pieces: list[str], page: str | None) -> None:
+    text = "call +44 20 7183 8750 or " + "".join(pieces)
+    (value, _, reason), number_hash = read([(None, text, page)])
+    spaced = re.sub(
+        r"(?<![0-9+])(?<![0-9][^0-9A-Za-z])00[ .\-]{0,2}(?=[1-9])", "+", re.sub("[\u2009\u202f]", " ", text)
+    )
+    numbers = [match.number for match in phonenumbers.PhoneNumberMatcher(spaced, page or "ZZ")]
+    countries = {phonenumbers.region_code_for_number(number) for number in numbers} & set(COUNTRIES)
+    if len(countries) == 1:
+        assert code(value[0]) in countries
+        e164 = [phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) for number in numbers]
+        assert number_hash[0] in hash_strings(pa.array(e164, pa.large_string()))
+    else:
+        assert reason[0] == (NullReason.CONFLICT if countries else NullReason.INVALID_NUMBER)
 
 
 @given(st.lists(st.none() | st.binary(max_size=40), max_size=5))
