@@ -67,11 +67,12 @@ def find_episodes(evidence: pa.Table, trust: npt.NDArray[np.float64]) -> Episode
     subject_ids, subject_of_row = _rank_subjects(evidence["subject_id"].combine_chunks())
     month = evidence["month"].to_numpy()
     episode = evidence["episode"].to_numpy()
-    # Subject and month in one key: half the sorting.
-    subject_month = (subject_of_row << 32) | (month.astype(np.int64) - np.iinfo(np.int32).min)
-    order = np.lexsort((episode, subject_month))
+    # Ranks fit one key together, and single keys are sorted several times as fast as pairs.
+    subject_month = _ranks((subject_of_row << 32) | (month.astype(np.int64) - np.iinfo(np.int32).min))
+    key = subject_month * len(episode) + _ranks(episode)
+    order = np.argsort(key)
     first = np.ones(len(order), np.bool_)
-    first[1:] = (np.diff(subject_month[order]) != 0) | (np.diff(episode[order]) != 0)
+    first[1:] = np.diff(key[order]) != 0
     episode_of_row = np.empty(len(order), np.int64)
     episode_of_row[order] = np.cumsum(first) - 1
     opening = order[first]
@@ -96,6 +97,11 @@ def observation_codes(evidence: pa.Table, signal: str) -> tuple[Integers, Intege
             f"the schema has {len(VALUES[signal])} values and {len(kind.levels)} levels"
         )
     return rows, CODES[signal].start + value * len(kind.levels) + level
+
+
+def _ranks(values: npt.NDArray[np.int64] | npt.NDArray[np.uint64]) -> Integers:
+    """`(n,)`: how many different values are smaller than each."""
+    return np.unique(values, return_inverse=True)[1]
 
 
 def _rank_subjects(ids: pa.LargeStringArray) -> tuple[pa.LargeStringArray, Integers]:

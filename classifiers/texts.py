@@ -7,6 +7,7 @@ all. The formula stands at the top of `weights.py`; the urn is that of Blackwell
 import numba
 import numpy as np
 
+from classifiers.kernels import ANY_ORDER
 from classifiers.model import Floats, Tables
 from classifiers.observations import Codebook, Role
 from classifiers.sequences import Integers
@@ -17,7 +18,7 @@ NO_TEXTS: Integers = np.zeros(len(LANGUAGES) + 1, np.int64)
 _TEXT = int(Role.TEXT)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def count_texts(codes: Integers, codebook: Codebook, texts: Integers) -> None:
     """Add the languages of one episode to those seen before."""
     for code in codes:
@@ -26,7 +27,7 @@ def count_texts(codes: Integers, codebook: Codebook, texts: Integers) -> None:
             texts[-1] += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def repeated(code: int, language: int, texts: Integers, tables: Tables) -> float:
     """What is the same for every country in the likelihood of a text `(text + repeated) / (1 + keeping n)`."""
     row = code - tables.first_text
@@ -34,21 +35,21 @@ def repeated(code: int, language: int, texts: Integers, tables: Tables) -> float
     return again
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)
 def write(code: int, language: int, texts: Integers, tables: Tables, text: Floats, local: Floats) -> float:
     """Multiply `text` and `local`, `(C,)`, by the likelihood of one more text of the subject, or of somebody else.
 
-    A common factor changes no odds: both are divided by the highest of all, which is returned, so that any number of
+    A common factor changes no odds: both are divided by the sum of all, which is returned, so that any number of
     languages fits.
     """
     ratios = tables.text[code - tables.first_text]
     again, share = repeated(code, language, texts, tables), 1 / (1 + tables.keeping * texts[-1])
-    highest = 0.0
+    total = 0.0
     for c in range(len(text)):
         text[c] *= (ratios[c] + again) * share
         local[c] *= ratios[c]
-        highest = max(highest, text[c], local[c])
+        total += text[c] + local[c]
     for c in range(len(text)):
-        text[c] /= highest
-        local[c] /= highest
-    return highest
+        text[c] *= 1 / total
+        local[c] *= 1 / total
+    return total

@@ -50,6 +50,7 @@ import numpy as np
 import numpy.typing as npt
 
 from classifiers.beliefs import Beliefs, add_up, find_rivals, log_odds, move, open_beliefs, restart, update
+from classifiers.kernels import ANY_ORDER
 from classifiers.model import Floats, ResidenceModel, Tables
 from classifiers.observations import CODEBOOK, Codebook, Role
 from classifiers.sequences import Integers, Sequences
@@ -156,7 +157,7 @@ def _make_room(countries: int, jurisdictions: int, steps: int) -> Room:
     )
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _weigh_all(
     histories: Sequences,
     patterns: Sequences,
@@ -180,11 +181,14 @@ def _weigh_all(
         restart(beliefs, 0, settled)
         _weigh_history(steps, patterns, codebook, tables, beliefs, ways, weights.prior, room)
         for step in range(len(steps)):
-            weights.gains[step if stepwise else history] += room.gains[step]
+            row = step if stepwise else history
+            for family in range(room.gains.shape[1]):
+                for j in range(room.gains.shape[2]):
+                    weights.gains[row, family, j] += room.gains[step, family, j]
         find_rivals(beliefs, ways, weights.rivals[history])
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _weigh_history(
     steps: Integers,
     patterns: Sequences,
@@ -197,13 +201,13 @@ def _weigh_history(
 ) -> None:
     """The weights of every step, in `room.gains`, with what older ones have lost."""
     odds, before, gains, fade = room.odds, room.before, room.gains, room.fade
-    odds[:] = prior
+    _copy(prior, odds)
     gains[: len(steps)] = 0.0
     fade[: len(steps)] = 1.0
-    room.texts[:] = NO_TEXTS
+    room.texts[:] = 0
     for i, step in enumerate(steps):
         if step < 0 and i > 0 and tables.move > 0:
-            before[:] = odds
+            _copy(odds, before)
             move(beliefs, ways, tables.move)
             log_odds(beliefs, ways, odds)
             for j in range(len(odds)):
@@ -216,11 +220,12 @@ def _weigh_history(
     lost[:] = 1.0
     for i in range(len(steps) - 1, -1, -1):
         for j in range(len(lost)):
-            gains[i, :, j] *= lost[j]
+            for family in range(gains.shape[1]):
+                gains[i, family, j] *= lost[j]
             lost[j] *= fade[i, j]
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _weigh_episode(
     codes: Integers, codebook: Codebook, tables: Tables, beliefs: Beliefs, ways: int, room: Room, gains: Floats
 ) -> None:
@@ -244,7 +249,7 @@ def _weigh_episode(
             for k in range(1, ways):
                 second_likelihood(place, text, own, tables, room.second[k - 1], likelihood[0], likelihood[k])
             add_up(beliefs, ways, likelihood)
-            before[:] = odds
+            _copy(odds, before)
             log_odds(beliefs, ways, odds)
             for j in range(len(odds)):
                 gains[family, j] += odds[j] - before[j]
@@ -252,7 +257,7 @@ def _weigh_episode(
     count_texts(codes, codebook, room.texts)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)
 def episode_likelihood(
     place: Floats, text: Floats, local: Floats, own: Floats, tables: Tables, likelihood: Floats
 ) -> None:
@@ -268,7 +273,7 @@ def episode_likelihood(
         likelihood[c] = own[c] * (text[c] * at_home_or_travelling + tau * (1 - rho) * written_anywhere)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def second_likelihood(
     place: Floats,
     text: Floats,
@@ -285,7 +290,7 @@ def second_likelihood(
         likelihood[c] = settled[c] + own[c] * (there - share * place[c] * text[c])
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def _find_second_places(steps: Integers, patterns: Sequences, codebook: Codebook, tables: Tables, room: Room) -> int:
     """How many places are tried, and in `room` which: those named in most episodes, at least two, else in order."""
     if tables.second == 0 or len(steps) < 2:
@@ -310,3 +315,10 @@ def _find_second_places(steps: Integers, patterns: Sequences, codebook: Codebook
         second[found], named[most] = most, 0
         found += 1
     return found
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _copy(values: Floats, into: Floats) -> None:
+    """`into[:] = values`, without a check of shapes, which costs more than the copy."""
+    for i in range(len(into)):
+        into[i] = values[i]

@@ -286,7 +286,8 @@ def score_shard(shard: int, pointers: list[Pointer], findings: list[Pointer], wo
     records, faulty = gathered_records(pointers, findings)
     scores = decide(score_subjects(records, work.model, work.territories), faulty, work.job)
     write_part(work.output("scores", shard), scores, SCORES)
-    write_part(work.output("placements", shard), sort_placements(records.select(PLACEMENTS.names)), PLACEMENTS)
+    placements = sort_placements(records.select(PLACEMENTS.names))
+    write_part(work.output("placements", shard), placements, PLACEMENTS, repeating=False)
     if len(faulty):
         write_part(work.output("quarantine", shard), quarantine_rows(faulty, work.unit_files), QUARANTINE)
     reasons = pc.value_counts(name_reasons(faulty))
@@ -337,7 +338,12 @@ def quarantine_rows(faulty: pa.Table, unit_files: pa.Array) -> pa.Table:
     )
 
 
-def write_part(path: Path, table: pa.Table, schema: pa.Schema) -> None:
-    """Write one part of an output, replaced atomically, with exactly `schema`."""
+def write_part(path: Path, table: pa.Table, schema: pa.Schema, *, repeating: bool = True) -> None:
+    """Write one part of an output, replaced atomically, with exactly `schema`.
+
+    Where values are not `repeating`, as ids are not, a dictionary of them costs more than it saves. Statistics would
+    let no reader skip anything: subjects are cut into parts by hash, so every part has ids and scores of all kinds.
+    """
+    table = table.select(schema.names).cast(schema)
     with replacing(path) as aside:
-        pq.write_table(table.select(schema.names).cast(schema), aside, compression="zstd")
+        pq.write_table(table, aside, compression="zstd", use_dictionary=repeating, write_statistics=False)
