@@ -8,6 +8,7 @@ ever, as with the processes of Beam's own local runner. What was loaded before `
 """
 
 import ctypes
+import gc
 import multiprocessing
 import signal
 import sys
@@ -66,4 +67,5 @@ def _become_worker() -> None:
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pa.set_cpu_count(1)
+    gc.freeze()  # what was loaded before stays: a collection need not look through it
     _pools.clear()
