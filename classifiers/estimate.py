@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from classifiers.anchors import Anchors
 from classifiers.calibration import Calibration, find_calibration
 from classifiers.cooccurrence import ALARM_FROM, Pair, compare_pairs
-from classifiers.em import STRENGTHS, Anchors, Fit, fit, likeliest_strength
+from classifiers.em import STRENGTHS, Fit, fit, likeliest_strength
 from classifiers.histories import Histories, read_histories
 from classifiers.model import ResidenceModel, parse_model
 from classifiers.model_file import model_document

@@ -8,8 +8,8 @@ Scoring tries only places that are named in two episodes or more. To count those
 was seen there once, or never: every place that is named is tried, and all others are taken together, as one of which
 no signal speaks. A single episode says nothing of second places.
 
-The logarithm of the product over all subjects is concave in sigma, so that there is one maximum. As in `em.py` it is
-anchored: a fit starts from a sigma that is worth so many subjects.
+The logarithm of the product over all subjects is concave in sigma, so that there is one maximum. It is
+anchored, as all else in `anchors.py` is: a fit starts from a sigma that is worth so many subjects.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from classifiers.em import factors
+from classifiers.expectation import factors
 from classifiers.histories import Histories
 from classifiers.model import Floats, ResidenceModel, Tables
 from classifiers.observations import CODEBOOK, Codebook, Role

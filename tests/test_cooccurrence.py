@@ -5,8 +5,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from classifiers.anchors import Anchors
 from classifiers.cooccurrence import Pair, compare_pairs
-from classifiers.em import Anchors, fit
+from classifiers.em import fit
 from classifiers.model import ResidenceModel, load_model
 from tests.estimate_world import Drawn, draw_from_model, recast
 from tests.residence_world import small_model

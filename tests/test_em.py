@@ -5,7 +5,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from classifiers.em import Anchors, expect, fit
+from classifiers.anchors import Anchors
+from classifiers.em import fit
+from classifiers.expectation import expect
 from classifiers.model import ResidenceModel, load_model
 from classifiers.observations import VALUES
 from schemas.countries import COUNTRIES
