@@ -8,27 +8,22 @@ The rows are not deleted by the table's own DELETE: it would write its predicate
 decode and encode every vector anew.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date
 from functools import reduce
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.fs as pfs
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.errors import ConflictError, InputError
 from stores.contract import Inspect, Match, Positions, StoreFile
-from stores.delta_log import LOG, Action, commit, forget_past, has_past, now_ms
+from stores.delta_files import Live, live_files, swap_actions
+from stores.delta_log import LOG, Action, commit, forget_past, has_past
 from stores.keys import KeySet
 from stores.table_files import (
     Rewritten,
@@ -44,19 +39,6 @@ from stores.tables import StoreError, TableStore, reject
 
 _FEATURES = {"appendOnly", "invariants", "checkConstraints", "generatedColumns", "changeDataFeed", "timestampNtz"}
 _BATCH_ROWS = 4096
-_LONGEST_BOUND = 64
-
-
-@dataclass(frozen=True)
-class _Live:
-    """One file of the current version: its path as the log spells it, and where it is."""
-
-    path: str
-    file: Path
-    size: int
-    partition: dict[str, Any]
-    bounded: tuple[str, ...]
-    """The columns whose smallest and largest value the log tells."""
 
 
 class DeltaStore(TableStore):
@@ -94,7 +76,7 @@ class DeltaStore(TableStore):
         """Where the keys are, by file and row group."""
         del unit
         with _readable():
-            live = _live(self._open(), self.root)
+            live = live_files(self._open(), self.root)
         return tuple(rows for one in live for rows in find_rows(one.file, self.key, keys))
 
     def delete(self, match: Match, keys: KeySet, inspect: Inspect | None) -> None:
@@ -103,16 +85,16 @@ class DeltaStore(TableStore):
             table = self._open()
             if _identify(match.file.path, table, self.root) != match.file:
                 raise ConflictError("the table changed since it was located: locate it again")
-            swaps: list[tuple[_Live, Rewritten]] = []
+            swaps: list[tuple[Live, Rewritten]] = []
             try:
-                live = _live(table, self.root)
+                live = live_files(table, self.root)
                 for one in live:
                     if (rewritten := rewrite_file(one.file, self.key, keys)) is not None:
                         swaps.append((one, rewritten))
                 if sum(rewritten.rows_removed for _, rewritten in swaps) != match.rows:
                     raise ConflictError("the listed rows are not those that were located: locate the table again")
                 reject(inspect, _rows(table, live, {one.file: new.new for one, new in swaps}))
-                actions = [action for swap in swaps for action in _actions(*swap)]
+                actions = [action for swap in swaps for action in swap_actions(*swap)]
                 commit(self.root, table.version() + 1, "DELETE", actions)
             except (StoreError, ConflictError):  # nothing was committed; after anything else it may have been
                 remove_files(self.root, [rewritten.new for _, rewritten in swaps if rewritten.new])
@@ -140,7 +122,7 @@ class DeltaStore(TableStore):
             return has_past(self.root) or bool(self._leftovers(files_below(self.root)))
 
     def _leftovers(self, files: list[Path]) -> list[Path]:
-        keep = {one.file for one in _live(self._open(), self.root)}
+        keep = {one.file for one in live_files(self._open(), self.root)}
         return [file for file in without_sidecars(files, keep) if not file.is_relative_to(self.root / LOG)]
 
     def _open(self) -> DeltaTable:
@@ -187,21 +169,8 @@ def _refuse(table: DeltaTable, path: str, key: str) -> None:
         raise InputError(f"store {path}: this Delta table cannot be purged: {problem}")
 
 
-def _live(table: DeltaTable, root: Path) -> list[_Live]:
-    """The files of the version that `table` is at, in the order of their paths."""
-    live = []
-    for add in pa.table(table.get_add_actions(flatten=False)).to_pylist():
-        path = add["path"]
-        file = local_path(unquote(path)) if "://" in path else root / unquote(path)
-        if not file.is_relative_to(root):
-            raise StoreError("a data file of the table lies outside of its folder (a shallow clone?); copy it in first")
-        bounded = tuple(name for name, value in (add.get("min") or {}).items() if value is not None)
-        live.append(_Live(path, file, add["size_bytes"], add.get("partition") or {}, bounded))
-    return sorted(live, key=lambda one: one.path)
-
-
 def _identify(unit: str, table: DeltaTable, root: Path) -> StoreFile:
-    live = _live(table, root)
+    live = live_files(table, root)
     rows = sum(count_rows(one.file) for one in live)
     return StoreFile(unit, sum(one.size for one in live), 0, f"{table.metadata().id} {table.version()}", rows)
 
@@ -223,7 +192,7 @@ def _metadata(table: DeltaTable) -> Action:
     }
 
 
-def _rows(table: DeltaTable, live: list[_Live], successors: dict[Path, Path | None]) -> Iterator[pa.RecordBatch]:
+def _rows(table: DeltaTable, live: list[Live], successors: dict[Path, Path | None]) -> Iterator[pa.RecordBatch]:
     """All rows of the version to come, as a reader of the table would get them."""
     form, disk = ds.ParquetFileFormat(), pfs.LocalFileSystem()
     fragments = [
@@ -238,59 +207,3 @@ def _rows(table: DeltaTable, live: list[_Live], successors: dict[Path, Path | No
 def _in_partition(partition: dict[str, Any]) -> ds.Expression | None:
     told = [ds.field(name).is_null() if value is None else ds.field(name) == value for name, value in partition.items()]
     return reduce(lambda one, other: one & other, told) if told else None
-
-
-def _actions(old: _Live, rewritten: Rewritten) -> Iterator[Action]:
-    """What the log says about one file that went and its successor."""
-    remove = {"path": old.path, "deletionTimestamp": now_ms(), "dataChange": True, "extendedFileMetadata": False}
-    yield {"remove": remove}
-    if rewritten.new is not None:
-        status = rewritten.new.stat()
-        yield {
-            "add": {
-                "path": "/".join([*old.path.split("/")[:-1], rewritten.new.name]),
-                "partitionValues": {name: _partition_text(value) for name, value in old.partition.items()},
-                "size": status.st_size,
-                "modificationTime": status.st_mtime_ns // 1_000_000,
-                "dataChange": True,
-                "stats": json.dumps(_statistics(rewritten.new, old.bounded), ensure_ascii=False),
-            }
-        }
-
-
-def _partition_text(value: object) -> str | None:
-    """A partition value as the log spells it."""
-    match value:
-        case None:
-            return None
-        case bool():
-            return str(value).lower()
-        case str() | int():
-            return str(value)
-        case date() if type(value) is date:
-            return value.isoformat()
-        case _:
-            raise StoreError(f"the table is partitioned by a {type(value).__name__}, which lethe cannot write back")
-
-
-def _statistics(file: Path, bounded: tuple[str, ...]) -> dict[str, Any]:
-    """Rows, and bounds and nulls of those columns that had bounds, from the rows that stay.
-
-    Statistics are optional: a column of a type whose text form differs between writers has none any more.
-    """
-    with pq.ParquetFile(file) as reader:
-        names = [name for name in bounded if name in reader.schema_arrow.names]
-        table = reader.read(columns=names)
-        rows = reader.metadata.num_rows
-    least: dict[str, Any] = {}
-    most: dict[str, Any] = {}
-    nulls: dict[str, int] = {}
-    for name in names:
-        kind, column = table.schema.field(name).type, table[name]
-        if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            continue
-        nulls[name] = column.null_count
-        bounds = pc.min_max(column).as_py()
-        if bounds["min"] is not None and max(len(str(bounds["min"])), len(str(bounds["max"]))) <= _LONGEST_BOUND:
-            least[name], most[name] = bounds["min"], bounds["max"]
-    return {"numRecords": rows, "minValues": least, "maxValues": most, "nullCount": nulls}
