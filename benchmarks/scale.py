@@ -9,6 +9,7 @@ them is simulated. Prices are list prices that somebody looked up once: give you
 import argparse
 import heapq
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from job import COSTS
 
+from stores.audit.needle_files import NEEDLES_AT_ONCE
+
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "scale.md"
 RECORDS = 20_000_000_000
@@ -28,9 +31,15 @@ VECTOR_FILE = 512 << 20
 """Bytes of one file of vectors: about 250,000 faces."""
 PART = 8 << 20
 """Bytes that one request to object storage moves."""
+NEEDLES_A_VECTOR = 26
+"""Windows of a vector of 512 float32 in three widths, its id and the end of its id."""
+SCAN_NANOSECONDS = 13
+"""What a verification takes for a byte it searches for a whole range of needles (decision 235)."""
 READS = {"records": 1, "shuffle": 1, "output": 2, "vectors": 3}
 """How often a job reads each kind of byte: vectors for the baseline, the rewrite and the verification."""
 WRITES = {"shuffle": 1, "output": 1, "rewritten": 1}
+
+LISTED = (5_000_000, 20_000_000, 200_000_000, 1_000_000_000)
 
 Times = npt.NDArray[np.float64]
 
@@ -81,6 +90,14 @@ class Plan:
     def cores(self, seconds: float) -> float:
         """How many cores it takes to be done in so many seconds, all of them busy all the time."""
         return self.total / seconds
+
+    def ranges(self, listed: float) -> int:
+        """How often the vectors are searched when so many are listed (decision 234)."""
+        return math.ceil(listed * NEEDLES_A_VECTOR / NEEDLES_AT_ONCE)
+
+    def search_seconds(self, listed: float) -> float:
+        """Core seconds of a verification when so many vectors are listed, all its ranges."""
+        return self.ranges(listed) * (self.core_seconds["verify"] + self.vectors * SCAN_NANOSECONDS / 1e9)
 
     def money(self, prices: Prices, seconds: float) -> dict[str, float]:
         """Dollars by what they are paid for; while it runs, the vectors are stored once more at most."""
@@ -234,6 +251,14 @@ def main() -> None:
         get=f"{prices.get:g}",
         put=f"{prices.put:g}",
         rate=f"{RECORDS / DEADLINE:,.0f}",
+        searches=table(
+            "| listed | ranges | core hours of verify | cores for the deadline | read, PB |",
+            [
+                f"| {listed:,} | {plan.ranges(listed)} | {plan.search_seconds(listed) / 3600:,.0f} | "
+                f"{plan.search_seconds(listed) / DEADLINE:,.1f} | {plan.ranges(listed) * plan.vectors / 1e15:,.2f} |"
+                for listed in LISTED
+            ],
+        ),
         one_machine=f"{plan.total / 2 / DAY:,.1f}",
     )
     DOCUMENT.write_text(text, encoding="utf-8")

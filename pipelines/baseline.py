@@ -18,8 +18,8 @@ import pyarrow as pa
 from pipelines.ledger import Ledger, name_work
 from schemas.files import replacing
 from schemas.job import StoreSection
-from stores.audit.baseline import UnitBaseline, take_baseline
-from stores.audit.fingerprints import Fingerprints, join
+from stores.audit.baseline import UnitBaseline, note_baseline
+from stores.audit.fingerprint_files import FingerprintFile, write_fingerprints
 from stores.audit.reader import Reader
 from stores.audit.readers import open_reader
 from stores.audit.rows import RowDigest, digest_rows
@@ -57,25 +57,15 @@ class BaselineWork:
         found = (from_json(entry["baseline"]) for entry in self.ledger.entries().values())
         return sorted(found, key=lambda baseline: baseline.unit)
 
-    def fingerprints(self) -> Fingerprints:
-        """The fingerprints of all units as one."""
-        return join(
-            Fingerprints(
-                _read(self._fingerprint_file(name)), entry["baseline"]["vectors"], entry["baseline"]["untraceable"]
-            )
+    def fingerprints(self) -> list[FingerprintFile]:
+        """The fingerprints of all units, in a fixed order; none is read."""
+        return [
+            FingerprintFile(self.fingerprint_file(name), entry["baseline"]["vectors"])
             for name, entry in self.ledger.entries().items()
-        )
+        ]
 
-    def keep(self, name: str, baseline: UnitBaseline, fingerprints: Fingerprints, version: str) -> None:
-        """Write down a baseline, the fingerprints first: an entry in the ledger means that both are there."""
-        with (
-            replacing(self._fingerprint_file(name)) as aside,
-            pa.ipc.new_file(str(aside), fingerprints.windows.schema) as sink,
-        ):
-            sink.write_table(fingerprints.windows)
-        self.ledger.enter(name, {"version": version, "baseline": asdict(baseline)})
-
-    def _fingerprint_file(self, name: str) -> Path:
+    def fingerprint_file(self, name: str) -> Path:
+        """Where the fingerprints of a unit are kept, by the name of its work."""
         return self.secret / self.ledger.folder.name / f"{name}.arrow"
 
 
@@ -90,13 +80,16 @@ def keep_baseline(match: Match, keys: KeySet, work: BaselineWork) -> UnitBaselin
     reader, unit = work.open_reader(), match.file.path
     name = reader.name(unit)
     version = f"{match.file.size} {match.file.mtime_ns} {match.file.version}"
-    known = work.ledger.find(name_work(name))
+    entry = name_work(name)
+    known = work.ledger.find(entry)
     if known and (not match.rows or known["version"] == version):
         return from_json(known["baseline"])
-    baseline, fingerprints = take_baseline(
-        name, reader.read(unit), work.section.key, keys.contains, work.key(), reader.copies
-    )
-    work.keep(name_work(name), baseline, fingerprints, version)
+    # The fingerprints first: an entry in the ledger means that both are there.
+    with replacing(work.fingerprint_file(entry)) as aside, write_fingerprints(aside) as keep:
+        baseline = note_baseline(
+            name, reader.read(unit), work.section.key, keys.contains, work.key(), keep, reader.copies
+        )
+    work.ledger.enter(entry, {"version": version, "baseline": asdict(baseline)})
     return baseline
 
 
@@ -127,8 +120,3 @@ def from_json(record: dict[str, Any]) -> UnitBaseline:
             "vector_columns": tuple(record["vector_columns"]),
         }
     )
-
-
-def _read(file: Path) -> pa.Table:
-    with pa.memory_map(str(file)) as source:
-        return pa.ipc.open_file(source).read_all()

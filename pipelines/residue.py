@@ -8,8 +8,10 @@ changes nothing in any store.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +23,26 @@ import pyarrow.parquet as pq
 from pipelines.baseline import BaselineWork, keep_baseline
 from pipelines.ledger import name_work
 from pipelines.purge import PurgeWork, list_units
+from pipelines.search import open_searches
 from pipelines.verify import (
+    Group,
     Piece,
+    Searched,
     VerifyWork,
     check_from_json,
-    check_with,
     control,
+    in_groups,
+    join_searched,
     list_pieces,
-    load_search,
-    new_examination,
+    search_entries,
+    searched,
 )
-from stores.audit.check import FileCheck, check_data, view_file
+from stores.audit.check import check_data, view_file
 from stores.audit.control import Control, look_for, synthetic_rows
 from stores.audit.examine import Examination
-from stores.audit.fingerprints import join
 from stores.audit.inventory import Kind, take_inventory
-from stores.audit.needles import make_needles
+from stores.audit.needle_files import write_needles
+from stores.audit.needles import Needles, open_needles
 from stores.audit.rows import RowDigest, Rows
 from stores.audit.verdict import FileFinding, Status, judge_store
 
@@ -102,8 +108,8 @@ class SearchStore(beam.PTransform):
 
     def expand(self, start: beam.PCollection) -> beam.PCollection:
         """List every entry, search each."""
-        pieces = start | "ListEntries" >> beam.FlatMap(list_entries, self.work) | beam.Reshuffle()
-        return pieces | "SearchEntry" >> beam.Map(search_entry, self.work)
+        groups = start | "ListEntries" >> beam.FlatMap(list_entry_groups, self.work) | beam.Reshuffle()
+        return groups | "SearchEntries" >> beam.FlatMap(report_entries, self.work)
 
 
 def list_entries(start: object, work: VerifyWork) -> Iterator[Piece]:
@@ -111,25 +117,39 @@ def list_entries(start: object, work: VerifyWork) -> Iterator[Piece]:
     return (piece for piece in list_pieces(start, work) if piece.kind == "entry")
 
 
-def search_entry(piece: Piece, work: VerifyWork) -> dict[str, Any]:
-    """Search one entry; the listed ids and vectors found in it are told by number, which says nothing by itself."""
-    reader = work.baseline.open_reader()
-    examination = new_examination(reader, work)
-    check = check_with(examination, piece, reader)
-    return work.checks.enter(name_work(piece.kind, piece.name), _report(check, examination))
+def list_entry_groups(start: object, work: VerifyWork) -> Iterator[Group]:
+    """The same in groups; what is sought is written down before."""
+    return in_groups(list_entries(start, work), work)
+
+
+def report_entries(entries: Group, work: VerifyWork) -> list[dict[str, Any]]:
+    """Search some entries; the listed ids and vectors found are told by number, which says nothing by itself."""
+    found = search_entries(entries, work.baseline.open_reader(), work)
+    return [
+        work.checks.enter(name_work(entry.kind, entry.name), _report(one))
+        for entry, one in zip(entries, found, strict=True)
+    ]
 
 
 def sum_up(work: VerifyWork, vectors_known: bool) -> Residue:
     """What one store comes to. Without `vectors_known` no vector was sought, only ids."""
     reader = work.baseline.open_reader()
-    reports = list(work.checks.entries().values())
+    needles = [search.needles for search in open_searches(work.search)]
+    ids, vectors = _Numbers(sum(one.ids for one in needles)), _Numbers(sum(one.vectors for one in needles))
+    checks = []
+    for name in work.checks.folder.glob("*.json"):  # one at a time: before a purge each names all that it found
+        report = work.checks.find(name.stem) or {}
+        ids.add(report["ids"])
+        vectors.add(report["vectors"])
+        checks.append(check_from_json(report["check"]))
+    work.search.forget()
     baselines = work.baseline.baselines()
     planted = control(reader, work)
     # Without rows on either side the verdict answers its first question only: is anything listed left?
     verdict = judge_store(
         work.name,
         [replace(one, survivors=RowDigest()) for one in baselines],
-        [check_from_json(report["check"]) for report in reports],
+        checks,
         reader.entries(),
         planted,
         units=(),
@@ -143,9 +163,9 @@ def sum_up(work: VerifyWork, vectors_known: bool) -> Residue:
         unread.append("vectors were not sought: nothing is left to seek them by")
     return Residue(
         status=_status(verdict.findings, unread),
-        ids=_distinct(reports, "ids"),
-        vectors=_distinct(reports, "vectors"),
-        ids_sought=load_search(reader, work).needles.ids,
+        ids=len(ids),
+        vectors=len(vectors),
+        ids_sought=sum(one.ids for one in needles),
         vectors_sought=verdict.vectors_sought if vectors_known else None,
         files=verdict.files,
         bytes=verdict.bytes,
@@ -161,14 +181,19 @@ def search_outputs(root: Path, skipped: Collection[Path], baselines: Sequence[Ba
     `skipped` are files and folders whose content is known: the audit key, vectors of canaries.
     """
     key = baselines[0].key()
-    needles = make_needles(pa.array([], pa.large_string()), join(one.fingerprints() for one in baselines), key)
-    reports, checks = [], []
+    ranges = _seek_vectors(baselines, key)
+    vectors, checks = _Numbers(sum(one.vectors for one in ranges)), []
     for entry in take_inventory(root):
         path = root / entry.path
         if entry.kind is Kind.FILE and not any(path.is_relative_to(one) for one in skipped):
-            examination = Examination(needles, key, None)
-            checks.append(check_data(entry.path, view_file(path), entry.modified_ns, examination))
-            reports.append(_report(checks[-1], examination))
+            found = []
+            for needles in ranges:
+                examination = Examination(needles, key, None)
+                check = check_data(entry.path, view_file(path), entry.modified_ns, examination)
+                found.append(searched(check, examination))
+            whole = reduce(join_searched, found)
+            vectors.add(whole.vectors)
+            checks.append(whole.check)
     places = tuple(
         FileFinding(check.file, one.what, one.where, one.count, one.row_group, one.column)
         for check in checks
@@ -181,9 +206,9 @@ def search_outputs(root: Path, skipped: Collection[Path], baselines: Sequence[Ba
     return Residue(
         status=_status(places, unread),
         ids=0,
-        vectors=_distinct(reports, "vectors"),
+        vectors=len(vectors),
         ids_sought=0,
-        vectors_sought=needles.vectors,
+        vectors_sought=sum(one.vectors for one in ranges),
         files=len(checks),
         bytes=sum(check.size for check in checks),
         places=places,
@@ -208,12 +233,31 @@ def _status(places: Sequence[FileFinding], unread: Sequence[str]) -> Status:
     return Status.RESIDUE if places else Status.UNVERIFIED if unread else Status.CLEAN
 
 
-def _report(check: FileCheck, examination: Examination) -> dict[str, Any]:
-    found: dict[str, set[int]] = {"id": set(), "vector": set()}
-    for (what, _), numbers in examination.found.items():
-        found[what] |= numbers
-    return {"check": asdict(check), "ids": sorted(found["id"]), "vectors": sorted(found["vector"])}
+def _report(found: Searched) -> dict[str, Any]:
+    return {"check": asdict(found.check), "ids": sorted(found.ids), "vectors": sorted(found.vectors)}
 
 
-def _distinct(reports: Iterable[Mapping[str, Any]], what: str) -> int:
-    return len({number for report in reports for number in report[what]})
+def _seek_vectors(baselines: Sequence[BaselineWork], key: bytes) -> list[Needles]:
+    """The vectors of all stores, mapped from files that have no name any more."""
+    folder = baselines[0].secret / "search" / ".outputs"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+        write_needles(folder, [], [file for one in baselines for file in one.fingerprints()], key)
+        return open_needles(folder, key)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Numbers:
+    """Which numbers below `limit` occurred, a bit each."""
+
+    def __init__(self, limit: int) -> None:
+        self._bits = np.zeros(limit // 8 + 1, np.uint8)
+
+    def add(self, numbers: Iterable[int]) -> None:
+        at = np.fromiter(numbers, np.int64)
+        np.bitwise_or.at(self._bits, at >> 3, np.uint8(1) << (at & 7).astype(np.uint8))
+
+    def __len__(self) -> int:
+        return int(np.bitwise_count(self._bits).sum(dtype=np.int64))

@@ -2,36 +2,37 @@
 
     entries and units of a store ─ CheckStore ─ reports ─ (driver) ─ positive control ─ verdict
 
+What is sought is on disk, in ranges whose sieves fit memory (see `pipelines.search`): where there are several, files
+are taken in groups that are large beside the sieves, so that many share the loading of a range.
+
 Nothing here imports what removes: the listed ids come from the manifests, the vectors from the baseline's fingerprints.
 """
 
-import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.baseline import BaselineWork
 from pipelines.ledger import Ledger, name_work
+from pipelines.search import Search, SearchWork, open_searches, read_listed
 from schemas.errors import InputError
-from stores.audit.arrays import binary_runs
 from stores.audit.check import FileCheck, UnitCheck, check_data, check_rows
 from stores.audit.containers import Format
 from stores.audit.control import Control
-from stores.audit.examine import Examination, Finding
+from stores.audit.examine import Examination, Finding, in_order
 from stores.audit.inventory import Kind
-from stores.audit.needles import Needles, find_values, make_needles
+from stores.audit.needle_files import NEEDLES_AT_ONCE
 from stores.audit.reader import KnowsFormats, Reader
 from stores.audit.rows import RowDigest
 from stores.audit.verdict import StoreVerdict, judge_store
 
-_LOADING = threading.Lock()
-"""Threads that start together load the needles once."""
+GROUP_BYTES = 4 << 30
+"""So much of a store is searched for one range before the next is loaded."""
 
 
 class Piece(NamedTuple):
@@ -41,13 +42,19 @@ class Piece(NamedTuple):
     name: str
     modified_ns: int = 0
     """When the entry was changed last, as it was listed: what is written later is not what was looked at."""
+    size: int = 0
 
 
-class Search(NamedTuple):
-    """What to look for in one store, and which listed ids are also part of somebody else's."""
+Group = tuple[Piece, ...]
+"""Pieces that are searched together."""
 
-    needles: Needles
-    ambiguous: frozenset[int]
+
+class Searched(NamedTuple):
+    """What one entry came to, and the numbers of the ids and vectors found in it, which say nothing by themselves."""
+
+    check: FileCheck
+    ids: frozenset[int]
+    vectors: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,14 @@ class VerifyWork:
     scratch: Path
     attempt: str
     """Tells one verification from the next in what a process remembers."""
+    at_once: int = NEEDLES_AT_ONCE
+    """About how many needles are sought at once."""
+
+    @property
+    def search(self) -> SearchWork:
+        """What is sought, written down beside the fingerprints and destroyed with them if not before."""
+        folder = self.baseline.secret / "search" / self.name / name_work(self.attempt)
+        return SearchWork(self.baseline, self.parts, self.column, folder, self.at_once)
 
 
 class CheckStore(beam.PTransform):
@@ -74,8 +89,13 @@ class CheckStore(beam.PTransform):
 
     def expand(self, start: beam.PCollection) -> beam.PCollection:
         """List everything, examine each."""
-        pieces = start | "ListPieces" >> beam.FlatMap(list_pieces, self.work) | beam.Reshuffle()
-        return pieces | "CheckPiece" >> beam.Map(check_piece, self.work)
+        pieces = start | "ListPieces" >> beam.FlatMap(list_groups, self.work) | beam.Reshuffle()
+        return pieces | "CheckPieces" >> beam.FlatMap(check_pieces, self.work)
+
+
+def list_groups(start: object, work: VerifyWork) -> Iterator[Group]:
+    """Everything that is to be looked at, in groups; the search is written down before."""
+    return in_groups(list_pieces(start, work), work)
 
 
 def list_pieces(start: object, work: VerifyWork) -> Iterator[Piece]:
@@ -84,33 +104,88 @@ def list_pieces(start: object, work: VerifyWork) -> Iterator[Piece]:
     reader = work.baseline.open_reader()
     for entry in reader.entries():
         if entry.kind is Kind.FILE:
-            yield Piece("entry", entry.path, entry.modified_ns)
+            yield Piece("entry", entry.path, entry.modified_ns, entry.size)
     if not reader.rows_in_files:
         yield from (Piece("unit", unit) for unit in reader.units())
 
 
+def in_groups(pieces: Iterable[Piece], work: VerifyWork) -> Iterator[Group]:
+    """Pieces to be searched together: one by one, or entries of about `GROUP_BYTES` where there are several ranges."""
+    least = GROUP_BYTES if len(open_searches(work.search)) > 1 else 0
+    held: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += piece.size
+        if size >= least or piece.kind == "unit":
+            yield tuple(held)
+            held, size = [], 0
+    if held:
+        yield tuple(held)
+
+
 def check_piece(piece: Piece, work: VerifyWork) -> dict[str, Any]:
     """Examine one entry or unit; what cannot be read is a report with its problem, never a clean one."""
+    (report,) = check_pieces((piece,), work)
+    return report
+
+
+def check_pieces(pieces: Group, work: VerifyWork) -> list[dict[str, Any]]:
+    """Examine some entries and units, as `check_piece` does."""
     reader = work.baseline.open_reader()
-    check = check_entry(piece, reader, work) if piece.kind == "entry" else check_unit(piece.name, reader, work)
-    return work.checks.enter(name_work(piece.kind, piece.name), {"piece": piece.kind, "check": asdict(check)})
+    entries = [piece for piece in pieces if piece.kind == "entry"]
+    checks: list[tuple[Piece, FileCheck | UnitCheck]] = [
+        (piece, one.check) for piece, one in zip(entries, search_entries(entries, reader, work), strict=True)
+    ]
+    checks += [(piece, check_unit(piece.name, reader, work)) for piece in pieces if piece.kind == "unit"]
+    return [
+        work.checks.enter(name_work(piece.kind, piece.name), {"piece": piece.kind, "check": asdict(check)})
+        for piece, check in checks
+    ]
 
 
-def check_entry(piece: Piece, reader: Reader, work: VerifyWork) -> FileCheck:
-    """Search one entry."""
-    return check_with(new_examination(reader, work), piece, reader)
+def search_entries(entries: Sequence[Piece], reader: Reader, work: VerifyWork) -> list[Searched]:
+    """Search each of some entries for everything listed, one range after the other."""
+    found: list[Searched] = []
+    for search in open_searches(work.search) if entries else ():
+        now = [_search_entry(entry, search, reader, work) for entry in entries]
+        found = [join_searched(*both) for both in zip(found, now, strict=True)] if found else now
+    return found
 
 
-def new_examination(reader: Reader, work: VerifyWork) -> Examination:
-    """A search for everything listed, to be used on one entry."""
-    search = load_search(reader, work)
-    return Examination(
+def _search_entry(entry: Piece, search: Search, reader: Reader, work: VerifyWork) -> Searched:
+    examination = Examination(
         search.needles,
         work.baseline.key(),
         work.baseline.section.key,
         packed=reader.packed,
         ambiguous=search.ambiguous,
     )
+    return searched(check_with(examination, entry, reader), examination)
+
+
+def searched(check: FileCheck, examination: Examination) -> Searched:
+    """What a search of one range came to."""
+    return Searched(check, examination.numbers("id"), examination.numbers("vector"))
+
+
+def join_searched(one: Searched, other: Searched) -> Searched:
+    """The searches of two ranges in the same bytes as one: nobody is in both, and everything else is told once."""
+    counts: Counter[Finding] = Counter()
+    for finding in (*one.check.findings, *other.check.findings):
+        place = replace(finding, count=0)
+        told_twice = finding.what not in ("id", "vector")
+        counts[place] = max(counts[place], finding.count) if told_twice else counts[place] + finding.count
+    problems = [*one.check.problems, *other.check.problems]
+    if any(getattr(one.check, name) != getattr(other.check, name) for name in ("size", "format", "rows", "schema")):
+        problems.append("it changed while it was being verified")
+    check = replace(
+        one.check,
+        findings=in_order(replace(place, count=count) for place, count in counts.items()),
+        problems=tuple(dict.fromkeys(problems)),
+        ambiguous_ids=one.check.ambiguous_ids + other.check.ambiguous_ids,
+    )
+    return Searched(check, one.ids | other.ids, one.vectors | other.vectors)
 
 
 def check_with(examination: Examination, piece: Piece, reader: Reader) -> FileCheck:
@@ -130,44 +205,17 @@ def check_unit(unit: str, reader: Reader, work: VerifyWork) -> UnitCheck:
         return UnitCheck(reader.name(unit), None, None, f"its rows cannot be read ({type(error).__name__})")
 
 
-_searches: dict[str, Search] = {}
-
-
-def load_search(reader: Reader, work: VerifyWork) -> Search:
-    """What to look for in one store, once a process."""
-    with _LOADING:
-        if work.attempt not in _searches:
-            _searches.clear()
-            _searches[work.attempt] = _load_search(reader, work)
-        return _searches[work.attempt]
-
-
-def _load_search(reader: Reader, work: VerifyWork) -> Search:
-    needles = make_needles(listed_ids(work.parts, work.column), work.baseline.fingerprints(), work.baseline.key())
-    if not reader.packed:
-        return Search(needles, frozenset())  # a file's own keys tell, when it is examined
-    examination = Examination(needles, work.baseline.key(), work.baseline.section.key, packed=True)
-    for unit in reader.units():
-        rows = reader.read(unit)
-        for batch in rows.batches:
-            keys = batch.column(rows.fields.names.index(work.baseline.section.key))
-            runs = binary_runs(keys.cast(pa.string()).cast(pa.large_binary()))
-            examination.note_ambiguous(runs, find_values(runs, needles.tables))
-    return Search(needles, frozenset(examination.ambiguous))
-
-
 def listed_ids(parts: Iterable[Path], column: str) -> pa.Array:
-    """The ids to be erased, read from the manifests themselves: what the purge made of them proves nothing."""
-    found = [pa.array([], pa.large_string())]
-    for part in parts:
-        with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(columns=[column, "tier"]):
-                found.append(batch.column(column).filter(pc.equal(batch.column("tier"), "erase")))
-    return pa.concat_arrays(found)
+    """The ids to be erased, all in memory."""
+    return pa.concat_arrays([pa.array([], pa.large_string()), *read_listed(parts, column)])
 
 
 def judge(work: VerifyWork) -> StoreVerdict:
-    """The verdict over one store, from what was noted of every unit before and found in everything now."""
+    """The verdict over one store, from what was noted of every unit before and found in everything now.
+
+    What was looked for is forgotten.
+    """
+    work.search.forget()
     reader = work.baseline.open_reader()
     reports = list(work.checks.entries().values())
     return judge_store(

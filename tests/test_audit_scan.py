@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stores.audit.arrays import binary_runs
 from stores.audit.fingerprints import Fingerprints, fingerprint, guaranteed_fragment, is_vector_column, join
-from stores.audit.needles import Needles, make_needles
+from stores.audit.needles import Needles, find_values, make_needles
 from stores.audit.scan import EXACT_ID, ID, VECTOR, scan
 from stores.audit.siphash import new_key
 
@@ -29,11 +30,11 @@ def as_bytes(text: bytes) -> np.ndarray:
 
 
 def found_ids(text: bytes, *ids: str | bytes) -> list[tuple[int, int]]:
-    hits = scan(
-        as_bytes(text),
-        make_needles(pa.array([i if isinstance(i, bytes) else i.encode() for i in ids]), NOTHING, KEY).tables,
-    )
-    return list(zip(hits.kinds.tolist(), hits.numbers.tolist(), strict=True))
+    array = pa.array([i if isinstance(i, bytes) else i.encode() for i in ids], pa.large_binary())
+    tables = make_needles(array, NOTHING, KEY).tables
+    hits = scan(as_bytes(text), tables)
+    places = {number: place for place, number in enumerate(find_values(binary_runs(array), tables).tolist())}
+    return [(kind, places[number]) for kind, number in zip(hits.kinds.tolist(), hits.numbers.tolist(), strict=True)]
 
 
 def needles_of(listed: pa.Array) -> Needles:

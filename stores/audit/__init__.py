@@ -9,7 +9,8 @@ It shares no code with the purge it checks, and reads a store as files, not thro
     verdict     CLEAN, RESIDUE or UNVERIFIED per store, and whether rows were lost
 
 `reader` says how it reads a kind of store, one `*_reader` module each, and `readers` opens them by name. Underneath:
-`rows` (digest), `fingerprints`, `needles` and `scan` (search), `examine` (what is in some bytes), `containers` (which
+`rows` (digest), `fingerprints` and `fingerprint_files`, `needles`, `needle_files`, `runs`, `sieves` and `scan` (search,
+with what is sought on disk), `examine` (what is in some bytes), `containers` (which
 format they are), `parquet`, `pages`, `compact` and `bloom` (Parquet's), `avro`, `jsontext`, `lance_file`, `faiss_file`,
 `sqlite`, `postgres` and `pglz` (others'), `arrays` and `siphash`.
 """

@@ -17,6 +17,9 @@ IsListed = Callable[[pa.Array], npt.NDArray[np.bool_]]
 Copies = Callable[[pa.RecordBatch], list[pa.Array]]
 """The other forms in which a store keeps the vectors of some rows."""
 
+Keep = Callable[[Fingerprints], object]
+"""What is done with the fingerprints of some rows; their vectors are numbered from 0."""
+
 
 @dataclass(frozen=True)
 class UnitBaseline:
@@ -42,16 +45,31 @@ def take_baseline(
 
     Raises InputError if the unit cannot be read to its end or has no such column.
     """
+    parts = [Fingerprints(FINGERPRINTS.empty_table(), 0, 0)]
+    baseline = note_baseline(unit, rows, key_column, is_listed, key, parts.append, copies)
+    return baseline, join(parts)
+
+
+def note_baseline(
+    unit: str,
+    rows: Rows,
+    key_column: str | None,
+    is_listed: IsListed,
+    key: bytes,
+    keep: Keep,
+    copies: Copies | None = None,
+) -> UnitBaseline:
+    """Take the baseline as `take_baseline` does, handing the fingerprints to `keep` batch by batch."""
     try:
-        return _read(unit, rows, key_column, is_listed, key, copies or (lambda batch: []))
+        return _read(unit, rows, key_column, is_listed, key, keep, copies or (lambda batch: []))
     except (pa.ArrowException, OSError) as error:
         reason = type(error).__name__
         raise InputError(f"{unit} cannot be read to its end ({reason}); take it out of the store") from error
 
 
 def _read(
-    unit: str, rows: Rows, key_column: str | None, is_listed: IsListed, key: bytes, copies: Copies
-) -> tuple[UnitBaseline, Fingerprints]:
+    unit: str, rows: Rows, key_column: str | None, is_listed: IsListed, key: bytes, keep: Keep, copies: Copies
+) -> UnitBaseline:
     fields = rows.fields
     places = [fields.names.index(key_column)] if key_column in fields.names else []
     if key_column is not None and not places:
@@ -60,8 +78,7 @@ def _read(
             " write the name of its key column in the job file"
         )
     vector_places = [i for i, field in enumerate(fields) if i not in places and is_vector_column(field.type)]
-    total, survivors = 0, RowDigest()
-    parts = [Fingerprints(FINGERPRINTS.empty_table(), 0, 0)]
+    total, survivors, vectors, untraceable = 0, RowDigest(), 0, 0
     for batch in rows.batches:
         listed = (
             np.asarray(is_listed(batch.column(places[0])), np.bool_) if places else np.zeros(batch.num_rows, np.bool_)
@@ -71,16 +88,16 @@ def _read(
         if listed.any():
             gone = batch.filter(pa.array(listed))
             # Another form of a vector counts as a vector of its own: finding either is finding the person.
-            parts.append(fingerprint([*(gone.column(i) for i in vector_places), *copies(gone)], key))
-    fingerprints = join(parts)
-    baseline = UnitBaseline(
+            found = fingerprint([*(gone.column(i) for i in vector_places), *copies(gone)], key)
+            keep(found)
+            vectors, untraceable = vectors + found.vectors, untraceable + found.bare
+    return UnitBaseline(
         unit=unit,
         rows=total,
         listed=total - survivors.rows,
         survivors=survivors,
         schema=rows.schema,
         vector_columns=tuple(fields.field(i).name for i in vector_places),
-        vectors=fingerprints.vectors,
-        untraceable=fingerprints.bare,
+        vectors=vectors,
+        untraceable=untraceable,
     )
-    return baseline, fingerprints

@@ -13,7 +13,7 @@ from stores.audit import avro, parquet, postgres, sqlite
 from stores.audit.arrays import Runs, binary_runs, byte_width, fixed_bytes, is_binary, leaves
 from stores.audit.containers import Format, numbers_in_text, recognise, unpack
 from stores.audit.jsontext import json_values
-from stores.audit.needles import Needles, find_values
+from stores.audit.needles import Needles, Tables, find_values
 from stores.audit.pages import Place
 from stores.audit.rows import RowDigest
 from stores.audit.scan import ID, VECTOR, Hits, scan, scan_values
@@ -34,6 +34,14 @@ class Finding:
     column: str | None = None
 
 
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings in the order in which they are told."""
+    return tuple(sorted(findings, key=lambda one: (one.what, one.where, one.row_group or 0, one.column or "")))
+
+
+NOBODY: Offsets = np.zeros(0, np.int64)
+
+
 class Examination:
     """Collects what is found in one file, and why some of it could not be read."""
 
@@ -44,7 +52,7 @@ class Examination:
         key_column: str | None,
         *,
         packed: bool = False,
-        ambiguous: frozenset[int] = frozenset(),
+        ambiguous: Offsets = NOBODY,
     ) -> None:
         self.tables = needles.tables
         self.packed = packed
@@ -53,7 +61,7 @@ class Examination:
         self.problems: list[str] = []
         self.rows: RowDigest | None = None
         self.schema: str | None = None
-        self.ambiguous = set(ambiguous)
+        self.ambiguous = ambiguous
         self.found: dict[tuple[str, Place], set[int]] = defaultdict(set)
 
     def findings(self) -> tuple[Finding, ...]:
@@ -62,7 +70,11 @@ class Examination:
             Finding(what, place.what, len(numbers), place.row_group, place.column)
             for (what, place), numbers in self.found.items()
         ]
-        return tuple(sorted(listed, key=lambda one: (one.what, one.where, one.row_group or 0, one.column or "")))
+        return in_order(listed)
+
+    def numbers(self, what: str) -> frozenset[int]:
+        """The numbers of all ids (`what` is `id`) or vectors found anywhere in the file."""
+        return frozenset().union(*(numbers for (kind, _), numbers in self.found.items() if kind == what))
 
     def scan_name(self, path: str) -> None:
         """Search a path: a partition folder may be named after a person."""
@@ -169,18 +181,28 @@ class Examination:
 
     def counts(self, hits: Hits) -> npt.NDArray[np.bool_]:
         """Which hits count: an ambiguous id does only as a whole value."""
-        if not self.ambiguous:
+        if not len(self.ambiguous):
             return np.ones(len(hits.numbers), np.bool_)
-        kept: npt.NDArray[np.bool_] = (hits.kinds != ID) | ~np.isin(hits.numbers, list(self.ambiguous))
+        # They ascend and may be mapped, so they are searched rather than copied.
+        place = np.minimum(np.searchsorted(self.ambiguous, hits.numbers), len(self.ambiguous) - 1)
+        kept: npt.NDArray[np.bool_] = (hits.kinds != ID) | (self.ambiguous[place] != hits.numbers)
         return kept
 
     def note_ambiguous(self, keys: Runs, numbers: Offsets) -> None:
         """Remember listed ids that occur inside surviving `keys`; `numbers` as from `add_equal`."""
-        hits = scan_values(keys, self.tables, packed=self.packed)
-        inside = (hits.kinds == ID) & (numbers[hits.ends] != hits.numbers)
-        self.ambiguous.update(hits.numbers[inside].tolist())
+        inside = find_ambiguous(keys, numbers, self.tables, packed=self.packed)
+        if len(inside):
+            self.ambiguous = np.union1d(self.ambiguous, inside)
 
     def _note(self, what: str, place: Place, numbers: Iterable[int]) -> None:
         numbers = np.unique(np.asarray(numbers)).tolist()
         if numbers:
             self.found[what, place].update(numbers)
+
+
+def find_ambiguous(keys: Runs, numbers: Offsets, tables: Tables, *, packed: bool = False) -> Offsets:
+    """The listed ids that occur inside other `keys`, ascending; `numbers` tell which one each key is, or -1."""
+    hits = scan_values(keys, tables, packed=packed)
+    inside = (hits.kinds == ID) & (numbers[hits.ends] != hits.numbers)
+    ambiguous: Offsets = np.unique(hits.numbers[inside])
+    return ambiguous

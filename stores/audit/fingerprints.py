@@ -12,7 +12,7 @@ any length may be pictures, which open with a header common to many: only their 
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numba
 import numpy as np
@@ -64,6 +64,18 @@ class Fingerprints(NamedTuple):
     bare: int
 
 
+class Noted(Protocol):
+    """Fingerprints in memory or on disk."""
+
+    @property
+    def windows(self) -> pa.Table:
+        """Their windows, of schema FINGERPRINTS; `vector` is below `vectors`."""
+
+    @property
+    def vectors(self) -> int:
+        """How many vectors there were."""
+
+
 def guaranteed_fragment(length: int, windows: int = WINDOWS_PER_VECTOR) -> int:
     """The fewest consecutive bytes of a vector of `length` bytes (of random content) that are always found."""
     if length < WINDOW:
@@ -111,12 +123,17 @@ def fingerprint(columns: Iterable[pa.Array], key: bytes, windows: int = WINDOWS_
     return Fingerprints(pa.concat_tables(tables).combine_chunks(), vectors, bare)
 
 
+def renumber(windows: pa.Table, first: int) -> pa.Table:
+    """The same windows, their vectors numbered from `first`."""
+    numbers = windows.column("vector").to_numpy() + np.uint32(first)
+    return windows.set_column(2, FINGERPRINTS.field(2), pa.array(numbers, pa.uint32()))
+
+
 def join(parts: Iterable[Fingerprints]) -> Fingerprints:
     """The fingerprints of several files as one, made with the same key; their vectors are numbered through."""
     tables, vectors, bare = [FINGERPRINTS.empty_table()], 0, 0
     for part in parts:
-        ordinals = part.windows["vector"].to_numpy() + np.uint32(vectors)
-        tables.append(part.windows.set_column(2, FINGERPRINTS.field(2), pa.array(ordinals, pa.uint32())))
+        tables.append(renumber(part.windows, vectors))
         vectors += part.vectors
         bare += part.bare
     return Fingerprints(pa.concat_tables(tables).combine_chunks(), vectors, bare)
