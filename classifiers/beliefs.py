@@ -15,7 +15,6 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from classifiers.kernels import ANY_ORDER
 from classifiers.model import Floats
 from classifiers.sequences import Integers
 
@@ -87,7 +86,7 @@ def restart(beliefs: Beliefs, way: int, chance: float) -> None:
         total[way, g] = beliefs.prior_total[g]
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def add_up(beliefs: Beliefs, ways: int, likelihood: Floats) -> None:
     """Let `total` be what it is once shares are multiplied by the likelihood `(K, C)`."""
     group, share, total = beliefs.group, beliefs.share, beliefs.total

@@ -7,7 +7,6 @@ all. The formula stands at the top of `weights.py`; the urn is that of Blackwell
 import numba
 import numpy as np
 
-from classifiers.kernels import ANY_ORDER
 from classifiers.model import Floats, Tables
 from classifiers.observations import Codebook, Role
 from classifiers.sequences import Integers
@@ -35,7 +34,7 @@ def repeated(code: int, language: int, texts: Integers, tables: Tables) -> float
     return again
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def write(code: int, language: int, texts: Integers, tables: Tables, text: Floats, local: Floats) -> float:
     """Multiply `text` and `local`, `(C,)`, by the likelihood of one more text of the subject, or of somebody else.
 

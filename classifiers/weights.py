@@ -50,7 +50,6 @@ import numpy as np
 import numpy.typing as npt
 
 from classifiers.beliefs import Beliefs, add_up, find_rivals, log_odds, move, open_beliefs, restart, update
-from classifiers.kernels import ANY_ORDER
 from classifiers.model import Floats, ResidenceModel, Tables
 from classifiers.observations import CODEBOOK, Codebook, Role
 from classifiers.sequences import Integers, Sequences
@@ -64,6 +63,9 @@ EVEN = 1e-9
 """Log-odds this near to the prior's count as equal to it."""
 
 _PLACE, _OWN = int(Role.PLACE), int(Role.OWN)
+
+# Of the kernels below: with error_model="numpy" no division is checked, since none can be by zero; inline="always" is
+# for what is called for each history and episode, or else Numba counts some fifty references at every call.
 
 
 class Weights(NamedTuple):
@@ -257,7 +259,7 @@ def _weigh_episode(
     count_texts(codes, codebook, room.texts)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=ANY_ORDER)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def episode_likelihood(
     place: Floats, text: Floats, local: Floats, own: Floats, tables: Tables, likelihood: Floats
 ) -> None:
