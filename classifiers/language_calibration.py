@@ -25,9 +25,8 @@ _LN_2, _PER_LN_2 = np.float32(np.log(2)), np.float32(1 / np.log(2))
 _TAYLOR = tuple(np.float32(1 / math.factorial(n)) for n in range(7))
 """Of exp."""
 
-_VECTORISED = {"reassoc", "nnan", "ninf", "nsz"}
-"""What numba has to be allowed for a sum or maximum of 16 values at a time, in loops over positions. No infinity and no
-NaN is here, and the order of a sum is fixed by how many values there are."""
+_ONE = np.float32(1 << 23)
+"""Exponentials are added up as integers: no less exact than in float32, and the same in whatever order."""
 
 NO_LANGUAGE = len(LANGUAGES)
 """The last of the `len(LANGUAGES) + 1` columns here: a text that is in no language (ISO 639 `zxx`)."""
@@ -107,7 +106,7 @@ def _add_row(
         logits[language] += share * log_probability
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_VECTORISED)
+@numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})
 def _highest(logits: npt.NDArray[np.float32]) -> np.float32:
     top: np.float32 = logits[0]
     for i in range(len(logits)):
@@ -123,20 +122,20 @@ def _position(logits: npt.NDArray[np.float32], wanted: np.float32) -> int:
     return at
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_VECTORISED)
+@numba.njit(nogil=True, cache=True)
 def _sum_from(logits: npt.NDArray[np.float32], top: np.float32) -> np.float32:
-    """The sum of exp(logit - top) of one row."""
-    total = np.float32(0)
+    """The sum of exp(logit - top) of one row; `top` is its highest, so no term is over 1."""
+    total = np.int32(0)
     for i in range(len(logits)):
-        total += _exp(logits[i] - top)
-    return total
+        total = np.int32(total + np.int32(_exp(logits[i] - top) * _ONE))
+    return np.float32(total) / _ONE
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_VECTORISED)
+@numba.njit(nogil=True, cache=True)
 def _exp(x: np.float32) -> np.float32:
     """exp(x) for x <= 0, within 4e-7 of it: 2^n e^r with a polynomial for e^r, |r| <= ln 2 / 2.
 
-    np.exp would be a call for every value; this is worked out for 16 at a time.
+    np.exp would be a call for every value; a loop over this is worked out for 16 at a time.
     """
     bits = max(x * _PER_LN_2, np.float32(-126))
     n = np.floor(bits + np.float32(0.5))
