@@ -71,7 +71,8 @@ def plan_deepface(store: StoreSection, keys: Sequence[str], token: str) -> Plant
 
     Source: deepface 0.0.103, `insert_embeddings` in modules/database/sqlite.py.
     """
-    from stores.deepface_sqlite import TABLE, DeepFaceSqlite
+    from stores.deepface_rows import TABLE
+    from stores.deepface_sqlite import DeepFaceSqlite
 
     DeepFaceSqlite(store.path, store.key).identify(TABLE)
     with refusals():

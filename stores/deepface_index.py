@@ -6,19 +6,55 @@ index that holds somebody who is gone is built anew from the rows that stay, as 
 Source: deepface 0.0.103, modules/datastore.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.int64]
+Criteria = tuple[Any, ...]
+"""Model, detector, whether aligned, whether normalised: an index is of the rows that have these."""
+
+COLUMNS = "id, index_data, model_name, detector_backend, align, l2_normalized"
+"""Of the table of indexes, as `find_stale` takes its rows."""
 
 _NEIGHBOURS = 32
 _AT_ONCE = 1000
 
 
-def is_stale(index: bytes, ids: Ids) -> bool:
+class Stale(NamedTuple):
+    """An index that holds rows which are not there."""
+
+    row: int
+    """Its own id in the table of indexes."""
+    ids: Ids
+    """Ascending: the rows that it should hold."""
+    data: bytes
+    """The index, serialised."""
+    criteria: Criteria
+
+
+def matching(mark: str) -> str:
+    """The condition for the rows of an index, in SQL, with the mark that a database has for a value."""
+    return " AND ".join(f"{name} = {mark}" for name in ("model_name", "detector_backend", "aligned", "l2_normalized"))
+
+
+def find_stale(
+    indexes: Iterable[tuple[Any, ...]], ids_of: Callable[[Criteria], Iterable[tuple[Any, ...]]]
+) -> list[Stale]:
+    """Those of the table of indexes that hold rows which are not there; `ids_of` gives those that are, ascending."""
+    found = []
+    for row, data, *criteria in indexes:
+        ids = np.array([one for (one,) in ids_of(tuple(criteria))], np.int64)
+        serialised = bytes(data or b"")
+        if _is_stale(serialised, ids):
+            found.append(Stale(row, ids, serialised, tuple(criteria)))
+    return found
+
+
+def _is_stale(index: bytes, ids: Ids) -> bool:
     """Whether a serialised index holds any row but those with `ids`; one that cannot be read is stale."""
     known = _read(index)
     return known is None or not np.isin(faiss.vector_to_array(known.id_map), ids).all()

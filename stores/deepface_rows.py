@@ -9,12 +9,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.errors import InputError
+from stores.keys import KeySet
+
+TABLE, INDEX = "embeddings", "embeddings_index"
+"""DeepFace's table of rows, and of the indexes over them."""
 NEEDED = ("id", "img_name", "face", "model_name", "detector_backend", "embedding", "face_hash", "embedding_hash")
 """What DeepFace's tables of embeddings all have."""
 AT_ONCE = 64
 """Rows read at once: a face crop is about 300 kB."""
+KEYS_AT_ONCE = 65536
+"""Rows read at once, of two columns."""
 
 
 class Kind(enum.Enum):
@@ -60,3 +68,22 @@ def missing(names: Iterable[str]) -> list[str]:
     """Which columns of DeepFace's a table has not."""
     present = set(names)
     return [name for name in NEEDED if name not in present]
+
+
+def refuse_unknown_key(table: str, key: str, names: Iterable[str]) -> None:
+    """Raise InputError unless `key`, which names a face, is one of the columns of the table."""
+    present = list(names)
+    if key not in present:
+        raise InputError(
+            f"DeepFace's table {table} has no column {key!r}, it has {', '.join(present)};"
+            ' write key = "img_name" or key = "id"'
+        )
+
+
+def find_ids(blocks: Iterable[Sequence[tuple[Any, ...]]], keys: KeySet) -> npt.NDArray[np.int64]:
+    """The ids of listed rows; blocks of rows come as `(id, key)`, and none is empty."""
+    found = [np.zeros(0, np.int64)]
+    for rows in blocks:
+        ids, names = zip(*rows, strict=True)
+        found.append(np.array(ids, np.int64)[keys.contains(pa.array(names))])
+    return np.concatenate(found)

@@ -16,16 +16,25 @@ import pyarrow as pa
 from schemas.errors import ConflictError, InputError
 from stores import deepface_index
 from stores.contract import Inspect, Match, Positions, StoreFile
-from stores.deepface_rows import AT_ONCE, Column, Kind, missing, to_batch
+from stores.deepface_index import Criteria, Stale
+from stores.deepface_rows import (
+    AT_ONCE,
+    INDEX,
+    KEYS_AT_ONCE,
+    TABLE,
+    Column,
+    Kind,
+    find_ids,
+    missing,
+    refuse_unknown_key,
+    to_batch,
+)
 from stores.keys import KeySet
 from stores.tables import StoreError, TableStore, reject
 
-TABLE = "embeddings"
-_INDEX = "embeddings_index"
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 _PATIENCE = 10.0
 """Seconds to wait for another program's transaction."""
-_KEYS_AT_ONCE = 65536
 
 
 class DeepFaceSqlite(TableStore):
@@ -69,18 +78,9 @@ class DeepFaceSqlite(TableStore):
             return self._find(db, keys)
 
     def _find(self, db: sqlite3.Connection, keys: KeySet) -> Positions:
-        columns = [column.name for column in _columns(db)]
-        if self.key not in columns:
-            raise InputError(
-                f"DeepFace's table {TABLE} has no column {self.key!r}, it has {', '.join(columns)};"
-                ' write key = "img_name" or key = "id"'
-            )
-        found = [np.zeros(0, np.int64)]
+        refuse_unknown_key(TABLE, self.key, (column.name for column in _columns(db)))
         cursor = db.execute(f"SELECT id, {_quote(self.key)} FROM {TABLE} ORDER BY id")
-        while rows := cursor.fetchmany(_KEYS_AT_ONCE):
-            ids, names = zip(*rows, strict=True)
-            found.append(np.array(ids, np.int64)[keys.contains(pa.array(names))])
-        return (np.concatenate(found),)
+        return (find_ids(iter(lambda: cursor.fetchmany(KEYS_AT_ONCE), []), keys),)
 
     def delete(self, match: Match, keys: KeySet, inspect: Inspect | None) -> None:
         """Delete the rows and build again each index that holds one of them, in one transaction."""
@@ -115,7 +115,7 @@ class DeepFaceSqlite(TableStore):
         if any(_state(self._beside(ending))[0] for ending in ("-wal", "-journal")):
             return True
         with self._reading() as db:
-            if db.execute("PRAGMA freelist_count").fetchone()[0] or _stale(db):
+            if db.execute("PRAGMA freelist_count").fetchone()[0] or _find_stale(db):
                 return True
             rows = db.execute(f"SELECT count(*) FROM {TABLE}").fetchone()[0]
             used = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (TABLE,)).fetchone()
@@ -198,35 +198,31 @@ def _rows(db: sqlite3.Connection) -> Iterator[pa.RecordBatch]:
 
 def _renew(db: sqlite3.Connection) -> None:
     """Build stale indexes again, drop those of nobody, and take samples of deleted values out of the statistics."""
-    for row, ids, index, criteria in list(_stale(db)):
-        if len(ids):
-            built = deepface_index.build(index, ids, _vectors(db, criteria))
-            db.execute(f"UPDATE {_INDEX} SET index_data = ?, updated_at = CURRENT_TIMESTAMP WHERE id = ?", (built, row))
+    for old in _find_stale(db):
+        if len(old.ids):
+            built = deepface_index.build(old.data, old.ids, _vectors(db, old.criteria))
+            db.execute(
+                f"UPDATE {INDEX} SET index_data = ?, updated_at = CURRENT_TIMESTAMP WHERE id = ?", (built, old.row)
+            )
         else:
-            db.execute(f"DELETE FROM {_INDEX} WHERE id = ?", (row,))
+            db.execute(f"DELETE FROM {INDEX} WHERE id = ?", (old.row,))
     if db.execute("SELECT 1 FROM sqlite_master WHERE name LIKE 'sqlite_stat_'").fetchone():
         db.execute("ANALYZE")
 
 
-_Criteria = tuple[str, str, int, int]
-_MATCHING = "model_name = ? AND detector_backend = ? AND aligned = ? AND l2_normalized = ?"
+_MATCHING = deepface_index.matching("?")
 
 
-def _stale(db: sqlite3.Connection) -> list[tuple[int, deepface_index.Ids, bytes, _Criteria]]:
-    """The indexes that hold rows which are not there: row, the ids that are, the index itself, what it is of."""
-    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (_INDEX,)).fetchone():
+def _find_stale(db: sqlite3.Connection) -> list[Stale]:
+    """The indexes that hold rows which are not there."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (INDEX,)).fetchone():
         return []
-    stale = []
-    columns = "id, index_data, model_name, detector_backend, align, l2_normalized"
-    for row, index, *criteria in db.execute(f"SELECT {columns} FROM {_INDEX}").fetchall():
-        cursor = db.execute(f"SELECT id FROM {TABLE} WHERE {_MATCHING} ORDER BY id", criteria)
-        ids = np.array([one for (one,) in cursor], np.int64)
-        if deepface_index.is_stale(index, ids):
-            stale.append((row, ids, index, tuple(criteria)))
-    return stale
+    kept = db.execute(f"SELECT {deepface_index.COLUMNS} FROM {INDEX}").fetchall()
+    ids = f"SELECT id FROM {TABLE} WHERE {_MATCHING} ORDER BY id"
+    return deepface_index.find_stale(kept, lambda criteria: db.execute(ids, criteria))
 
 
-def _vectors(db: sqlite3.Connection, criteria: _Criteria) -> Iterator[npt.NDArray[np.float32]]:
+def _vectors(db: sqlite3.Connection, criteria: Criteria) -> Iterator[npt.NDArray[np.float32]]:
     cursor = db.execute(f"SELECT embedding FROM {TABLE} WHERE {_MATCHING} ORDER BY id", criteria)
     while rows := cursor.fetchmany(1000):
         yield np.stack([np.frombuffer(one, "<f8") for (one,) in rows]).astype(np.float32)

@@ -8,23 +8,20 @@ until no segment is left that was there before. Source: PostgreSQL 16, measured.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
+from schemas.postgres import Connection, first
 from stores.tables import StoreError
 
 _LOCK = 0x6C65746865  # one cleaning at a time: all of them change the same setting
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
 _SPARE_TURNS = 3
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
 
 def clean(db: Connection, tables: Sequence[str]) -> None:
     """Clean `tables`, as SQL writes their names; `db` commits every statement. Raises StoreError for what is left."""
-    if not _one(db, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+    if not first(db, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
         raise StoreError("cleaning needs a superuser: VACUUM FULL of pg_statistic, CHECKPOINT, wal_recycle")
     db.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     _refuse_old_snapshots(db)
@@ -44,19 +41,19 @@ def clean(db: Connection, tables: Sequence[str]) -> None:
 def beyond_reach(db: Connection) -> str | None:
     """What else is told everything the log of the server is told, if anything."""
     found = []
-    if _one(db, "SHOW archive_mode") != "off":
+    if first(db, "SHOW archive_mode") != "off":
         found.append("an archive of its write-ahead log (archive_mode)")
-    if count := _one(db, "SELECT count(*) FROM pg_stat_replication"):
+    if count := first(db, "SELECT count(*) FROM pg_stat_replication"):
         found.append(f"{count} replicas")
-    if count := _one(db, "SELECT count(*) FROM pg_replication_slots"):
+    if count := first(db, "SELECT count(*) FROM pg_replication_slots"):
         found.append(f"{count} replication slots")
     return f"copies beyond reach: the server has {', '.join(found)}" if found else None
 
 
 def _refuse_old_snapshots(db: Connection) -> None:
     """VACUUM FULL copies dead rows too as long as a transaction may see them."""
-    own = _one(db, "SELECT txid_current() % 4294967296")
-    old = _one(
+    own = first(db, "SELECT txid_current() % 4294967296")
+    old = first(
         db,
         "SELECT (SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
         " AND backend_type <> 'autovacuum worker' AND greatest(age(backend_xmin), age(backend_xid)) >"
@@ -103,11 +100,6 @@ def _move_log_on(db: Connection) -> None:
 
 def _segments(db: Connection) -> set[str]:
     return {name for (name,) in db.execute("SELECT name FROM pg_ls_waldir()") if _SEGMENT.fullmatch(name)}
-
-
-def _one(db: Connection, query: str, values: tuple[Any, ...] = ()) -> Any:  # noqa: ANN401 - what a query gives
-    row = db.execute(_sql(query), values or None).fetchone()
-    return row[0] if row else None
 
 
 def _sql(text: str) -> sql.SQL:
