@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipelines.baseline import BaselineWork
 from pipelines.ledger import Ledger, name_work
-from pipelines.search import Search, SearchWork, open_searches, read_listed
+from pipelines.search import Search, SearchWork, open_searches
 from schemas.errors import InputError
 from stores.audit.check import FileCheck, UnitCheck, check_data, check_rows
 from stores.audit.containers import Format
@@ -203,11 +203,6 @@ def check_unit(unit: str, reader: Reader, work: VerifyWork) -> UnitCheck:
         return check_rows(reader.name(unit), reader.read(unit), work.baseline.key())
     except (InputError, OSError, pa.ArrowException) as error:
         return UnitCheck(reader.name(unit), None, None, f"its rows cannot be read ({type(error).__name__})")
-
-
-def listed_ids(parts: Iterable[Path], column: str) -> pa.Array:
-    """The ids to be erased, all in memory."""
-    return pa.concat_arrays([pa.array([], pa.large_string()), *read_listed(parts, column)])
 
 
 def judge(work: VerifyWork) -> StoreVerdict:

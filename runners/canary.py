@@ -25,7 +25,7 @@ from rich.console import Console
 
 from pipelines.inventory import list_parquet
 from pipelines.purge import key_column
-from pipelines.verify import listed_ids
+from pipelines.search import read_listed
 from runners.canary_people import Canary, draw_canaries, records_like
 from runners.stages import Session, score
 from runners.tables import country_name, new_table, plain
@@ -127,8 +127,9 @@ def check(session: Session, manifests: Mapping[str, Manifest]) -> tuple[ExitCode
     planted = json.loads((home / "canaries.json").read_bytes())
     canaries = [Canary(**one) for one in planted["canaries"]]
     parts = [job.out / "manifests" / name / part.name for name, one in manifests.items() for part in one.parts]
-    faces = listed_ids(parts, "face_id")
-    listed = [one for one in canaries if pc.is_in(pa.scalar(one.face_id, faces.type), faces).as_py()]
+    faces = [one.face_id for one in canaries]
+    found = {id for ids in read_listed(parts, "face_id") for id in ids.filter(_among(ids, faces)).to_pylist()}
+    listed = [one for one in canaries if one.face_id in found]
     stores = {
         name: {"verdict": "not planted", "reason": planted["not_planted"][name]}
         if name in planted["not_planted"]
