@@ -36,17 +36,19 @@ class _Part(NamedTuple):
 
     def contains(self, hashes: Hashes, ids: pa.Array) -> Mask:
         """Which of n ids with these hashes are in this part."""
-        at = np.searchsorted(self.hashes, hashes, "left")
-        end = np.searchsorted(self.hashes, hashes, "right")
         found = np.zeros(len(ids), bool)
-        open_rows = np.flatnonzero(at < end)
-        while open_rows.size:
+        at = np.searchsorted(self.hashes, hashes)
+        open_rows = np.arange(len(ids))
+        while True:
+            open_rows = open_rows[at[open_rows] < len(self.hashes)]
+            open_rows = open_rows[self.hashes[at[open_rows]] == hashes[open_rows]]
+            if not open_rows.size:
+                return found
             candidates = self.ids.take(pa.array(at[open_rows]))
             equal = pc.equal(candidates, ids.take(pa.array(open_rows))).fill_null(False)
             found[open_rows] = equal.to_numpy(zero_copy_only=False)
+            open_rows = open_rows[~found[open_rows]]
             at[open_rows] += 1
-            open_rows = open_rows[~found[open_rows] & (at[open_rows] < end[open_rows])]
-        return found
 
 
 class KeySet:
