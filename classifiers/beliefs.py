@@ -5,8 +5,8 @@ A way of life is one home and trips, or one home and a second place. Of each, ev
 
     P(way k, country c, evidence so far) = share[k, c] 2^top[k, group of c]
 
-so that no number of episodes can underflow. Loops over all countries have no branches and touch one group, so that
-vector instructions serve; the few countries of jurisdictions, `members`, are gone through one by one.
+so that no number of episodes can underflow. All sums run over the countries in order. Loops over all countries have no
+branches, and the few countries of jurisdictions, `members`, are gone through one by one.
 """
 
 from typing import NamedTuple

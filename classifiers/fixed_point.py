@@ -25,10 +25,11 @@ def to_fixed(weights: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
     Raises ValueError for larger weights.
     """
     rows, labels = weights.shape
+    units = np.rint(weights * np.float32(GRID))
+    if np.abs(units).max(initial=0) > _MOST:
+        raise ValueError(f"weights must be between -16 and 16, and one is {np.abs(weights).max():.1f} from 0")
     fixed = np.zeros((rows, -(-labels // _LANES) * _LANES), np.int16)
-    np.rint(weights * np.float32(GRID), out=fixed[:, :labels], casting="unsafe")
-    if rows and np.abs(fixed).max() > _MOST:
-        raise ValueError(f"weights must be between -16 and 16, and one is {np.abs(weights).max():.1f}")
+    fixed[:, :labels] = units
     return fixed
 
 

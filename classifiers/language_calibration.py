@@ -16,7 +16,7 @@ from schemas.countries import LANGUAGES, NONE, language_index
 from schemas.errors import LetheError
 
 _NEGLIGIBLE = np.float32(-25.0)
-"""A logarithm so far below that of the best language adds less to the sum than float32 can hold."""
+"""A language whose logarithm is so far below that of the best has the probability 0."""
 
 _NO_SCORE = np.float32(-1e30)
 """Of a language that a detector has no label for."""

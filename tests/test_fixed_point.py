@@ -36,7 +36,7 @@ def test_sums_are_exact(weights: list[list[float]], repeated: int) -> None:
     assert not total[3:].any()
 
 
-@pytest.mark.parametrize("weight", [16.0, -16.0, 100.0])
+@pytest.mark.parametrize("weight", [16.0, -16.0, 100.0, 128.0, -1e9])
 def test_a_weight_that_could_overflow_is_refused(weight: float) -> None:
     with pytest.raises(ValueError, match="between -16 and 16"):
         to_fixed(np.array([[1.0, weight]]))
